@@ -1,0 +1,69 @@
+# The commands of the project; a bare `make` lists them. PYTHON=python3.12 make ... picks another interpreter.
+PYTHON ?= python3
+UV ?= uv
+PY := .venv/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check install --quiet
+
+# What is installed is remembered in .venv under a name that contains the checksum of what it was installed from, so that
+# a changed lock installs again and an unchanged one never does.
+sum = $(shell cat $(1) | cksum | cut -d' ' -f1)
+RUNTIME := .venv/runtime-$(call sum,requirements.lock settings.ini setup.py)
+DEV := .venv/dev-$(call sum,requirements-dev.lock settings.ini setup.py)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test notebooks lab export readme lock clean
+
+help:  ## list these commands
+	@echo "make demo and make test install what they need into .venv the first time."
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \2/p' $(MAKEFILE_LIST) | awk '{ printf "  make %-10s", $$2; $$1 = $$2 = ""; print }'
+
+demo: $(RUNTIME)  ## train the agent on synthetic days and show what it earns on days it never saw
+	@$(PY) -m eod_exit_ppo demo
+
+test: $(DEV)  ## check everything: notebooks, modules, README, style, tests, wheel
+	@$(PY) tools/check.py
+	@$(PY) tools/readme.py --check
+	@$(PY) -m ruff check .
+	@$(PY) tools/notebooks.py
+	@$(PY) -m pytest tests
+
+notebooks: $(DEV)  ## run every cell of every notebook, slow ones too, and save the outputs
+	@$(PY) tools/notebooks.py --slow --save --workers 1
+
+lab: $(DEV)  ## open the notebooks in JupyterLab
+	@$(PY) -m jupyter lab --notebook-dir=nbs
+
+export: $(DEV)  ## clean the notebooks and write the modules and README.md from them
+	@$(PY) -c "from nbdev.clean import nbdev_clean; nbdev_clean()"
+	@$(PY) -c "from nbdev.doclinks import nbdev_export; nbdev_export()"
+	@$(PY) tools/readme.py
+
+readme: $(DEV)  ## write README.md from nbs/index.ipynb
+	@$(PY) tools/readme.py
+
+lock:  ## pin the newest fitting versions again (needs uv)
+	@$(PYTHON) tools/lock.py --uv $(UV)
+
+clean:  ## remove .venv and everything else that was built
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ensurepip comes last when an environment is made: where pip is, the environment is whole
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 10) and f"This needs Python 3.10 or later, and $(PYTHON) is {v[0]}.{v[1]}: try make PYTHON=python3.12")'
+	@echo "Making .venv"
+	@$(PYTHON) -m venv .venv
+
+$(RUNTIME): | .venv/bin/pip
+	@echo "Installing requirements.lock into .venv (once)"
+	@$(PIP) -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@rm -f .venv/runtime-*
+	@touch $@
+
+$(DEV): | $(RUNTIME)
+	@echo "Installing requirements-dev.lock into .venv (once)"
+	@$(PIP) -r requirements-dev.lock
+	@rm -f .venv/dev-*
+	@touch $@

@@ -1,0 +1,116 @@
+"""Run the notebooks as Jupyter would, several at once; stop at the first error and count what ran.
+
+    python tools/notebooks.py                  every notebook, without the cells marked `#| slow`
+    python tools/notebooks.py --slow --save    every cell, outputs written back and cleaned
+    python tools/notebooks.py nbs/00_data.ipynb ...
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+ROOT = Path(__file__).parents[1]
+DIRECTIVE = re.compile(r"^#\|\s*(.+?)\s*$", re.M)
+WIDGET = "application/vnd.jupyter.widget-view+json"
+TIMEOUT = 300  # seconds a cell may take; slow cells may take as long as they like
+
+
+def find_notebooks() -> list[Path]:
+    "Every notebook under nbs/, in order; what starts with _ or . is left out, as nbdev does."
+    found = (ROOT / "nbs").rglob("*.ipynb")
+    return sorted(p for p in found if not any(part[0] in "._" for part in p.relative_to(ROOT).parts))
+
+
+def directives(cell) -> set[str]:
+    "The `#| ...` lines of a code cell, as written after the mark."
+    return set(DIRECTIVE.findall(cell.source))
+
+
+def wanted(cell, slow: bool) -> bool:
+    "Is this a cell to execute?"
+    if cell.cell_type != "code" or not cell.source.strip():
+        return False
+    marks = directives(cell)
+    return "eval: false" not in marks and (slow or "slow" not in marks)
+
+
+def run(path: Path, slow: bool, save: bool) -> tuple[int, int, float]:
+    "Execute one notebook in a kernel of its own: cells executed, slow cells left out, seconds."
+    start = time.perf_counter()
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    chosen = [cell for cell in notebook.cells if wanted(cell, slow)]
+    left_out = sum(wanted(cell, True) for cell in notebook.cells) - len(chosen)
+    # the client sees the chosen cells alone, but they are the notebook's own, so outputs land in both
+    client = NotebookClient(
+        nbformat.v4.new_notebook(cells=chosen, metadata=notebook.metadata), kernel_name="python3",
+        timeout=None if slow else TIMEOUT, record_timing=False, store_widget_state=False,
+        extra_arguments=["--log-level=ERROR"],
+        resources={"metadata": {"path": str(path.parent)}})
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        failed = next(c for c in chosen if any(o.output_type == "error" for o in c.get("outputs", [])))
+        place = f"{path.relative_to(ROOT)}, cell {notebook.cells.index(failed) + 1} (id {failed.id})"
+        trace = re.sub(r"\x1b\[[0-9;]*m", "", error.traceback)
+        raise RuntimeError(f"{place}: {error.ename}: {error.evalue}\n{trace}") from None
+    except (CellTimeoutError, DeadKernelError) as error:
+        raise RuntimeError(f"{path.relative_to(ROOT)}: {error}") from None
+    if save:
+        for cell in chosen:  # a progress bar that nobody can press is debris
+            cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
+        nbformat.write(notebook, path)
+    return len(chosen), left_out, time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run the notebooks.")
+    parser.add_argument("notebooks", nargs="*", type=Path, help="some only (default: all under nbs/)")
+    parser.add_argument("--slow", action="store_true", help="cells marked `#| slow` too")
+    parser.add_argument("--save", action="store_true", help="write the outputs back, then nbdev_clean")
+    parser.add_argument("--workers", type=int, default=min(4, os.cpu_count() or 1), help="notebooks at a time")
+    args = parser.parse_args()
+    notebooks = [path.resolve() for path in args.notebooks] or find_notebooks()
+    workers = max(1, min(args.workers, len(notebooks)))
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    os.environ.update(
+        PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        JUPYTER_PREFER_ENV_PATH="1",  # this environment's kernel, not one of the same name elsewhere
+        **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads)))
+
+    start, done = time.perf_counter(), 0
+    with tempfile.TemporaryDirectory() as tmp, ThreadPoolExecutor(workers) as pool:
+        os.environ.update(IPYTHONDIR=tmp, JUPYTER_RUNTIME_DIR=tmp)  # no one's startup files, no traces
+        jobs = {pool.submit(run, path, args.slow, args.save): path for path in notebooks}
+        for job in as_completed(jobs):
+            try:
+                cells, left_out, seconds = job.result()
+            except Exception as error:
+                pool.shutdown(wait=False, cancel_futures=True)
+                sys.exit(f"\nFAILED {error if isinstance(error, RuntimeError) else f'{jobs[job]}: {error!r}'}")
+            name = str(jobs[job].relative_to(ROOT))
+            print(f"  {name:40s} {cells:3d} cells, {left_out} slow ones left out, {seconds:5.1f} s", flush=True)
+            if not cells:
+                sys.exit(f"FAILED {name}: no cell was executed")
+            done += 1
+    if done != len(notebooks) or not done:
+        sys.exit(f"FAILED: {done} of {len(notebooks)} notebooks ran")
+    if args.save:
+        clean = "from nbdev.clean import nbdev_clean; nbdev_clean()"
+        subprocess.run([sys.executable, "-c", clean], cwd=ROOT, check=True)
+    print(f"{done} of {len(notebooks)} notebooks ran, {time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

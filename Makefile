@@ -2,7 +2,7 @@
 PYTHON ?= python3
 UV ?= uv
 PY := .venv/bin/python
-PIP := $(PY) -m pip --disable-pip-version-check install --quiet
+PIP := $(PY) -m pip --disable-pip-version-check install -qq
 
 # What is installed is remembered in .venv under a name that contains the checksum of what it was installed from, so that
 # a changed lock installs again and an unchanged one never does.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -107,8 +106,10 @@ def main() -> None:
     if done != len(notebooks) or not done:
         sys.exit(f"FAILED: {done} of {len(notebooks)} notebooks ran")
     if args.save:
-        clean = "from nbdev.clean import nbdev_clean; nbdev_clean()"
-        subprocess.run([sys.executable, "-c", clean], cwd=ROOT, check=True)
+        from nbdev.clean import nbdev_clean
+        os.chdir(ROOT)  # where nbdev finds settings.ini
+        for path in notebooks:
+            nbdev_clean(str(path))
     print(f"{done} of {len(notebooks)} notebooks ran, {time.perf_counter() - start:.0f} s")
 
 

@@ -24,6 +24,7 @@ RELATIVE_LINK = re.compile(r"(\]\(|src=\")(?![a-z]+:|#|/|images/)([^)\"\s]+)")
 def front_page() -> dict[str, bytes]:
     "The files that the front page should consist of, by their path from the top folder."
     notebook = nbformat.read(ROOT / "nbs" / "index.ipynb", as_version=4)
+    metadata = {"language_info": {"name": "python"}}  # for the colours of the code
     parts, files = [], {}
     for cell in notebook.cells:
         marks = DIRECTIVE.findall(cell.source) if cell.cell_type == "code" else []
@@ -33,8 +34,7 @@ def front_page() -> dict[str, bytes]:
         if cell.cell_type == "code":
             cell.source = DIRECTIVE.sub("", cell.source).strip("\n")
         exporter = MarkdownExporter(exclude_input="echo: false" in marks)
-        exporter.register_preprocessor("nbconvert.preprocessors.ExtractOutputPreprocessor", enabled=True)
-        alone = nbformat.v4.new_notebook(cells=[cell], metadata=notebook.metadata)
+        alone = nbformat.v4.new_notebook(cells=[cell], metadata=metadata)
         text, resources = exporter.from_notebook_node(alone)
         for i, (name, data) in enumerate(resources["outputs"].items()):
             path = f"{IMAGES}/{cell.id}{f'-{i}' if i else ''}{Path(name).suffix}"

@@ -1,0 +1,61 @@
+"""What must stay consistent across the repository's own files."""
+import re
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+
+import eod_exit_ppo
+
+ROOT = Path(__file__).parents[1]
+config = ConfigParser(delimiters=["="])
+config.read(ROOT / "settings.ini", encoding="utf-8")
+settings = config["DEFAULT"]
+
+
+def pins(name):
+    "The (package, version) pairs of a lock."
+    return {tuple(re.split("==| ;", line)[:2]) for line in (ROOT / name).read_text().splitlines() if line[0] != "#"}
+
+
+def test_one_version_everywhere():
+    version = settings["version"]
+    assert eod_exit_ppo.__version__ == version
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"\n## {version}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("lock, keys", [("requirements.lock", ["requirements"]),
+                                        ("requirements-dev.lock", ["requirements", "dev_requirements"])])
+def test_lock_pins_every_requirement(lock, keys):
+    pinned = {name for name, _ in pins(lock)}
+    wanted = {re.split("[<>=!~]", r)[0] for key in keys for r in settings[key].split()}
+    assert wanted <= pinned, f"run make lock: {lock} has no {wanted - pinned}"
+
+
+def test_locks_agree_and_leave_gpu_libraries_out():
+    assert pins("requirements.lock") <= pins("requirements-dev.lock")
+    assert not [name for name, _ in pins("requirements-dev.lock") if re.match("nvidia|cuda|triton", name)]
+
+
+def test_development_tools_are_not_requirements():
+    assert not re.search("nbdev|fastcore|execnb|jupyter|ipython", settings["requirements"], re.I)
+    for module in (ROOT / "eod_exit_ppo").glob("[!_]*.py"):
+        assert not re.search(r"^\s*(from|import) (nbdev|fastcore|execnb|IPython)\b", module.read_text(), re.M), module
+
+
+def links(path):
+    "The relative links of a Markdown file."
+    return re.findall(r"\]\((?![a-z]+:|#)([^)#\s]+)", path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(page):
+    broken = [link for link in links(ROOT / page) if not (ROOT / link).exists()]
+    assert not broken
+
+
+def test_front_page_lists_every_notebook():
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    missing = [p.name for p in (ROOT / "nbs").rglob("[0-9]*.ipynb") if f"({p.relative_to(ROOT)})" not in page]
+    assert not missing, f"not in the map of nbs/index.ipynb: {missing}"

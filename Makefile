@@ -42,7 +42,7 @@ export: $(DEV)  ## clean the notebooks and write the modules and README.md from 
 readme: $(DEV)  ## write README.md from nbs/index.ipynb
 	@$(PY) tools/readme.py
 
-lock:  ## pin the newest fitting versions again (needs uv)
+lock:  ## pin the requirements of settings.ini again (needs uv)
 	@$(PYTHON) tools/lock.py --uv $(UV)
 
 clean:  ## remove .venv and everything else that was built

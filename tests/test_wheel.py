@@ -17,6 +17,7 @@ DEVELOPMENT_ONLY = ["nbdev", "fastcore", "execnb", "IPython", "pytest", "scipy"]
 def call(*command, cwd):
     "What a command prints; the test fails with its output when it fails."
     env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+    env["PYTHONDONTWRITEBYTECODE"] = "1"  # written once and thrown away: not worth the seconds
     done = subprocess.run(list(map(str, command)), cwd=cwd, env=env, capture_output=True, text=True)
     assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -36,7 +37,7 @@ def python(wheel, tmp_path_factory):
     "The interpreter of an environment that holds the wheel and what it requires, nothing else."
     env = tmp_path_factory.mktemp("empty") / "env"
     venv.create(env, with_pip=True, symlinks=True)
-    pip = [env / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    pip = [env / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "-qq", "--no-compile"]
     call(*pip, "--constraint", ROOT / "requirements.lock", wheel, cwd=env)
     yield env / "bin" / "python"
     shutil.rmtree(env)  # hundreds of megabytes

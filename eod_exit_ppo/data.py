@@ -4,13 +4,15 @@
 
 # %% ../nbs/00_data.ipynb #imports
 from __future__ import annotations
-import html, re, warnings
+import html
+import re
+import warnings
 from dataclasses import dataclass, fields
 import numpy as np
 import pandas as pd
 
 # %% auto #0
-__all__ = ['synthetic_alpha', 'make_synthetic_data', 'last_mark', 'day_blocks', 'IntradayPanel']
+__all__ = ['make_synthetic_data', 'synthetic_alpha', 'last_mark', 'day_blocks', 'IntradayPanel']
 
 # %% ../nbs/00_data.ipynb #e-start
 def _synthetic_start(D, T, N, seed):
@@ -20,16 +22,6 @@ def _synthetic_start(D, T, N, seed):
     signals = rng.normal(0, 1, (D, N)).astype(np.float32)
     f = np.cumsum(rng.dirichlet(np.ones(T))).astype(np.float32)
     return rng, signals, f / f[-1]
-
-# %% ../nbs/00_data.ipynb #e-alpha
-def synthetic_alpha(
-    D: int = 300,     # days
-    T: int = 8,       # snapshots a day
-    N: int = 800,     # stocks
-    seed: int = 123,  # the seed given to `make_synthetic_data`
-) -> np.ndarray:      # f (T,) float32, the share of the day's alpha realized by each snapshot; the last is 1
-    "The alpha shares f behind `make_synthetic_data` of the same arguments, drawn again from the same generator."
-    return _synthetic_start(D, T, N, seed)[2]
 
 # %% ../nbs/00_data.ipynb #e-make
 def make_synthetic_data(
@@ -43,6 +35,16 @@ def make_synthetic_data(
     noise = rng.normal(0, 0.01, (D, T, N)).astype(np.float32)
     returns = 0.02 * signals[:, None, :] * f[None, :, None] + noise
     return signals, returns, signals.copy()
+
+# %% ../nbs/00_data.ipynb #e-alpha
+def synthetic_alpha(
+    D: int = 300,     # days
+    T: int = 8,       # snapshots a day
+    N: int = 800,     # stocks
+    seed: int = 123,  # the seed given to `make_synthetic_data`
+) -> np.ndarray:      # f (T,) float32, the share of the day's alpha realized by each snapshot; the last is 1
+    "The alpha shares f behind `make_synthetic_data` of the same arguments, drawn again from the same generator."
+    return _synthetic_start(D, T, N, seed)[2]
 
 # %% ../nbs/00_data.ipynb #e-lastmark
 def last_mark(
@@ -62,35 +64,38 @@ def day_blocks(
     cells: int = 2**22,      # about how many entries a block may hold
 ):                           # yields slices of days, in order, that cover them all
     "Cut the days into blocks that fit in memory, so that a memory-mapped panel is never loaded at once."
-    step = max(1, cells // max(1, int(np.prod(shape[1:]))))
+    step = max(1, cells // int(np.prod(shape[1:])))
     for start in range(0, shape[0], step): yield slice(start, min(start + step, shape[0]))
 
 # %% ../nbs/00_data.ipynb #e-cast
 def _read_only(a):
     "A view that cannot be written through; the array behind it keeps its own flag."
-    a = a.view()
-    a.flags.writeable = False
+    if a.flags.writeable:
+        a = a.view()
+        a.flags.writeable = False
     return a
 
 def _float32(name, a):
     "Float32 view of `a`, or a float32 copy where it is another real type; a memory map stays one."
-    if np.ma.isMaskedArray(a): raise TypeError(f"{name} is a masked array: fill it first, NaN means missing")
+    if np.ma.isMaskedArray(a): raise TypeError(f"{name} is a masked array: fill it first, NaN says not quoted")
     if not isinstance(a, np.memmap): a = np.asarray(a)
     if a.dtype.kind not in "fiu": raise TypeError(f"{name} has dtype {a.dtype}: give real numbers (float32 is best)")
     with np.errstate(over="ignore"): return _read_only(a if a.dtype == np.float32 else a.astype(np.float32))
 
 # %% ../nbs/00_data.ipynb #e-labels
 def _as_dates(values):
-    "Day labels as integers or datetime64[D], from integers, dates, timestamps or strings that pandas can read."
+    "Day labels as integers or datetime64[D], from integers, dates, timestamps or ISO strings."
     a = np.asarray(values)
     if a.dtype.kind in "iu": return a
-    try: index = pd.DatetimeIndex(pd.to_datetime(values))
-    except (ValueError, TypeError) as e: raise ValueError(f"dates cannot be read as days ({e}): give dates or integers")
+    if a.dtype.kind in "fb": raise TypeError(f"dates have dtype {a.dtype}: give dates or integers")
+    try: index = pd.DatetimeIndex(pd.to_datetime(values, format="ISO8601"))
+    except (ValueError, TypeError) as e:
+        raise ValueError(f"dates cannot be read as days ({e}): give dates, strings like 2017-05-31, or integers") from e
     return index.tz_localize(None).to_numpy().astype("datetime64[D]")
 
-def _labels(name, values, n, prefix):
-    "Names of one axis as an array of str: unique, one for each of the `n` positions."
-    a = np.array([f"{prefix}{i}" for i in range(n)] if values is None else [str(v) for v in values])
+def _labels(name, values, n, default):
+    "Names of one axis as an array of str, one for each of the `n` positions and none twice."
+    a = np.array([default.format(i) for i in range(n)] if values is None else [str(v) for v in values])
     if a.shape != (n,): raise ValueError(f"{name} has {len(a)} labels but returns ask for {n}")
     seen, count = np.unique(a, return_counts=True)
     if (count > 1).any(): raise ValueError(f"{name} must be unique, {seen[count > 1][0]} stands there twice")
@@ -99,67 +104,53 @@ def _labels(name, values, n, prefix):
 # %% ../nbs/00_data.ipynb #e-shapes
 def _shaped(p):
     "The fields of a panel under construction as read-only arrays of the right dtype and shape."
-    a = {k: _float32(k, getattr(p, k)) for k in ("signals", "returns", "weights")}
-    if a["returns"].ndim != 3: raise ValueError(f"returns has shape {a['returns'].shape}: give (days, snapshots, stocks)")
-    D, T, N = shape = a["returns"].shape
-    if 0 in shape: raise ValueError(f"the panel is empty: returns has shape {shape}, give at least one of each")
+    a = {k: _float32(k, getattr(p, k)) for k in ("signals", "returns", "weights", "extra") if getattr(p, k) is not None}
     if p.tradable is not None: a["tradable"] = _read_only(np.asanyarray(p.tradable))
-    if p.extra is not None: a["extra"] = _float32("extra", p.extra)
-    wanted = {"signals": (D, N), "weights": (D, N), "tradable": shape, "extra": shape + a.get("extra", np.empty(0)).shape[3:4]}
+    shape = a["returns"].shape
+    if len(shape) != 3: raise ValueError(f"returns has shape {shape}: give (days, snapshots, stocks)")
+    if 0 in shape: raise ValueError(f"the panel is empty: returns has shape {shape}, give at least one of each")
+    D, T, N = shape
     for k, v in a.items():
-        if v.shape != wanted.get(k, shape):
-            raise ValueError(f"{k} has shape {v.shape} but returns of shape {shape} ask for {wanted[k]}")
-    if p.tradable is not None and a["tradable"].dtype != bool:
-        raise TypeError(f"tradable has dtype {a['tradable'].dtype}: give booleans")
+        wanted = (D, N) if k in ("signals", "weights") else shape + (v.shape[3:4] or (1,)) if k == "extra" else shape
+        if v.shape != wanted: raise ValueError(f"{k} has shape {v.shape} but returns of shape {shape} ask for {wanted}")
+        if k == "tradable" and v.dtype != bool: raise TypeError(f"tradable has dtype {v.dtype}: give booleans")
     dates = np.arange(D) if p.dates is None else _as_dates(p.dates)
     if dates.shape != (D,): raise ValueError(f"dates has {len(dates)} labels but returns ask for {D}")
     late = np.flatnonzero(~(dates[1:] > dates[:-1]))
-    if len(late): raise ValueError(f"dates must increase: at day {late[0]+1} {dates[late[0]+1]} follows {dates[late[0]]}, "
-                                   "sort the days and give each once")
-    return a | dict(dates=_read_only(dates), times=_labels("times", p.times, T, "t"),
-                    tickers=_stock_labels(p.tickers, N))
-
-# %% ../nbs/00_data.ipynb #e-stocklabels
-def _stock_labels(tickers, N):
-    "Tickers, S000, S001, ... where none are given."
-    if tickers is None: tickers = [f"S{i:03d}" for i in range(N)]
-    return _labels("tickers", tickers, N, "S")
+    if len(late): raise ValueError(f"dates must increase, but {dates[late[0] + 1]} (day {late[0] + 1}) follows "
+                                   f"{dates[late[0]]}: sort the days and give each once")
+    return a | dict(dates=_read_only(dates), times=_labels("times", p.times, T, "t{}"),
+                    tickers=_labels("tickers", p.tickers, N, "S{:03d}"))
 
 # %% ../nbs/00_data.ipynb #e-values
-def _place(p, cell):
-    "A cell (day, [snapshot,] stock) in words."
-    d, n = cell[0], cell[-1]
-    time = f", snapshot {cell[1]} ({p.times[cell[1]]})" if len(cell) == 3 else ""
-    return f"day {d} ({p.dates[d]}){time}, stock {n} ({p.tickers[n]})"
-
 def _refuse(p, name, bad, what, remedy):
-    "Raise if any cell is bad, counting them and naming the first; `bad(days)` marks the cells of some days."
+    "Raise if any cell of an array is bad, naming the first; `bad(days)` marks the bad cells of a slice of days."
     count, first = 0, None
     for days in day_blocks(getattr(p, name).shape):
         wrong = bad(days)
-        if first is None and wrong.any():
-            d, *rest = (int(i) for i in np.unravel_index(wrong.argmax(), wrong.shape))
-            first = (days.start + d, *rest)
+        if not wrong.any(): continue
         count += int(wrong.sum())
-    if count:
-        value = getattr(p, name)[first]
-        raise ValueError(f"{name} has {count} {what}, the first {value} at {_place(p, first)}: {remedy}")
+        d, *t, n = (int(i) for i in np.unravel_index(wrong.argmax(), wrong.shape))
+        first = first or (days.start + d, *t, n)
+    if first:
+        d, *t, n = first
+        place = ", ".join([f"day {d} ({p.dates[d]})", *(f"snapshot {i} ({p.times[i]})" for i in t)])
+        raise ValueError(f"{name} has {count} {what}, the first {getattr(p, name)[first]} at {place}, "
+                         f"stock {n} ({p.tickers[n]}): {remedy}")
 
-# %% ../nbs/00_data.ipynb #e-check
 def _check_values(p):
     "Raise on values that no panel may hold; warn once where a day's book has one side only."
     for k in ("signals", "weights"):
-        _refuse(p, k, lambda days: ~np.isfinite(getattr(p, k)[days]), "non-finite values",
+        _refuse(p, k, lambda days, k=k: ~np.isfinite(getattr(p, k)[days]), "non-finite values",
                 "give finite numbers, or weight 0 and signal 0 for a stock without one")
     _refuse(p, "returns", lambda days: np.isinf(p.returns[days]), "infinite values", "NaN says not quoted")
     if p.tradable is not None:
         _refuse(p, "tradable", lambda days: p.tradable[days] & np.isnan(p.returns[days]), "cells without a quote",
-                "a stock can only be traded where its return is known")
-    sides = np.concatenate([np.stack([(p.weights[b] > 0).any(1), (p.weights[b] < 0).any(1)], 1)
-                            for b in day_blocks(p.weights.shape)])
-    lame = np.flatnonzero(~sides.all(1))
-    if len(lame): warnings.warn(f"the book lacks a side on {len(lame)} of {p.D} days, the first {p.dates[lame[0]]}: "
-                                "an empty side stays empty and earns nothing", UserWarning, stacklevel=4)
+                "a stock can be traded only where its return is known")
+    both = np.concatenate([(p.weights[b] > 0).any(1) & (p.weights[b] < 0).any(1) for b in day_blocks(p.weights.shape)])
+    if not both.all():
+        warnings.warn(f"the book lacks a side on {(~both).sum()} of {p.D} days, the first {p.dates[both.argmin()]}: "
+                      "an empty side stays empty and earns nothing", UserWarning, stacklevel=4)
 
 # %% ../nbs/00_data.ipynb #e-tradable
 def _quoted(returns):
@@ -167,31 +158,66 @@ def _quoted(returns):
     if not any(np.isnan(np.min(returns[days])) for days in day_blocks(returns.shape)):
         return np.broadcast_to(True, returns.shape)
     mask = np.empty(returns.shape, bool)
-    for days in day_blocks(returns.shape): mask[days] = ~np.isnan(returns[days])
+    for days in day_blocks(returns.shape): np.logical_not(np.isnan(returns[days]), out=mask[days])
     return _read_only(mask)
 
+def _everywhere(mask):
+    "Whether a mask is such a window on a single True, so that nobody need look at it."
+    return not any(mask.strides) and bool(mask[(0,) * mask.ndim])
+
 def _take(a, idx):
-    "Rows `idx` of an array; a mask that takes no memory stays one."
+    "Part of an array, read-only; a window stays one."
     if a is None: return None
-    if a.dtype == bool and not any(a.strides): return np.broadcast_to(a[(0,) * a.ndim], a[idx].shape)
+    if _everywhere(a): return np.broadcast_to(True, np.broadcast_to(0, a.shape)[idx].shape)
     return _read_only(a[idx])
+
+# %% ../nbs/00_data.ipynb #e-positions
+def _positions(idx, n, what):
+    "Positions along one axis, as something that keeps the axis when used as an index."
+    one = isinstance(idx, (int, np.integer)) and not isinstance(idx, bool)
+    if not isinstance(idx, slice):
+        idx = np.atleast_1d(idx)
+        if idx.ndim != 1 or (idx.size and idx.dtype.kind not in "iub"):
+            raise TypeError(f"{what} positions must be an int, a slice, integers or a mask; `days` takes labels")
+        if idx.dtype == bool and len(idx) != n: raise IndexError(f"the mask has {len(idx)} entries for {n} {what}s")
+        out = idx[(idx < -n) | (idx >= n)] if idx.dtype != bool else ()
+        if len(out): raise IndexError(f"{what} {out[0]} is out of range: there are {n}")
+        idx = np.flatnonzero(idx) if idx.dtype == bool else idx.astype(np.int64)
+    left = len(range(*idx.indices(n)) if isinstance(idx, slice) else idx)
+    if not left: raise ValueError(f"no {what} is left: the panel would be empty")
+    return slice(int(idx[0]) % n, int(idx[0]) % n + 1) if one else idx
+
+# %% ../nbs/00_data.ipynb #e-between
+def _between(dates, start, end):
+    "Mask of the days from `start` to `end`, both included; None leaves an end open."
+    keep = np.ones(len(dates), bool)
+    for label, first in ((start, True), (end, False)):
+        if label is None: continue
+        if dates.dtype.kind == "M":
+            span = pd.Period(label) if isinstance(label, str) else pd.Period(pd.Timestamp(label), freq="D")
+            label = np.datetime64((span.start_time if first else span.end_time).date(), "D")
+        elif not isinstance(label, (int, np.integer)):
+            raise TypeError(f"the days of this panel are labelled by integers, got {label!r}")
+        keep &= dates >= label if first else dates <= label
+    if not keep.any(): raise ValueError(f"no day from {start} to {end}: the panel has {dates.min()} to {dates.max()}")
+    return keep
 
 # %% ../nbs/00_data.ipynb #e-panel
 @dataclass(frozen=True, eq=False, repr=False)
 class IntradayPanel:
     """D days of T snapshots of N stocks: the one thing that every other module takes.
 
-    Checked once, on construction; slices are views that are not checked again. The arrays are read-only, a memory map
-    stays one. Numbers other than float32 are cast. Raises ValueError for a shape or value that makes no sense, TypeError
-    for a dtype that does not; warns once where a day's book has one side only."""
-    signals: np.ndarray                  # (D, N) float32, known at the prior close
-    returns: np.ndarray                  # (D, T, N) float32, from the prior close to each snapshot; NaN = not quoted
-    weights: np.ndarray                  # (D, N) float32, raw: positive is long, negative short, 0 not in the book
-    tradable: np.ndarray | None = None   # (D, T, N) bool, where an exit is possible; default: wherever there is a quote
-    dates: np.ndarray | None = None      # (D,) increasing days (datetime64[D]) or integers; default 0, 1, ...
-    times: np.ndarray | None = None      # (T,) str, names of the snapshots; default t0, t1, ...
-    tickers: np.ndarray | None = None    # (N,) str; default S000, S001, ...
-    extra: np.ndarray | None = None      # (D, T, N, K) float32 or None, anything else known at each snapshot
+    Checked once, on construction; cuts are not checked again. Arrays are read-only views, float32 ones are not copied,
+    a memory map stays one. Raises ValueError for shapes or values that make no sense, TypeError for a wrong dtype;
+    warns once where a day's book has one side only."""
+    signals: np.ndarray                 # (D, N) float32, known at the prior close
+    returns: np.ndarray                 # (D, T, N) float32, from the prior close to each snapshot; NaN = not quoted
+    weights: np.ndarray                 # (D, N) float32, raw: positive is long, negative short, 0 not in the book
+    tradable: np.ndarray | None = None  # (D, T, N) bool, where an exit is possible; default: wherever there is a quote
+    dates: np.ndarray | None = None     # (D,) increasing days (datetime64[D]) or integers; default 0, 1, ...
+    times: np.ndarray | None = None     # (T,) str, names of the snapshots; default t0, t1, ...
+    tickers: np.ndarray | None = None   # (N,) str; default S000, S001, ...
+    extra: np.ndarray | None = None     # (D, T, N, K) float32 or None, anything else known at each snapshot
 
     def __post_init__(self):
         for name, value in _shaped(self).items(): object.__setattr__(self, name, value)
@@ -201,21 +227,20 @@ class IntradayPanel:
     @classmethod
     def synthetic(cls, D: int = 300, T: int = 8, N: int = 800, seed: int = 123) -> IntradayPanel:
         "The panel of `make_synthetic_data`, on business days from 2020-01-01."
-        signals, returns, weights = make_synthetic_data(D, T, N, seed)
-        return cls(signals, returns, weights, dates=pd.bdate_range("2020-01-01", periods=D))
+        return cls(*make_synthetic_data(D, T, N, seed), dates=pd.bdate_range("2020-01-01", periods=D))
 
     @property
-    def shape(self) -> tuple[int, int, int]: return self.returns.shape
-    @property
-    def D(self) -> int: return self.shape[0]
-    @property
-    def T(self) -> int: return self.shape[1]
-    @property
-    def N(self) -> int: return self.shape[2]
+    def shape(self) -> tuple[int, int, int]:
+        "(D, T, N)"
+        return self.returns.shape
+
+    D = property(lambda self: self.shape[0], doc="Number of days.")
+    T = property(lambda self: self.shape[1], doc="Number of snapshots a day.")
+    N = property(lambda self: self.shape[2], doc="Number of stocks.")
     def __len__(self) -> int: return self.D
 
     def _with(self, **arrays):
-        "A panel with other arrays, not checked again."
+        "A panel with some arrays replaced, not checked again."
         new = object.__new__(type(self))
         for f in fields(self): object.__setattr__(new, f.name, arrays.get(f.name, getattr(self, f.name)))
         return new
@@ -227,24 +252,24 @@ class IntradayPanel:
         return self._with(**{k: _take(getattr(self, k), idx) for k in names})
 
     def days(self, start, end) -> IntradayPanel:
-        "Days by label, both ends included; None leaves an end open, `\"2017-05\"` means the whole month."
+        "Days by label, both ends included; None leaves an end open, '2017-05' means the whole month."
         return self[_between(self.dates, start, end)]
 
     def stocks(self, idx) -> IntradayPanel:
-        "Stocks by position: a slice, positions (a permutation, say) or a mask."
-        idx = _positions(idx, self.N, "stock")
-        cut = {k: _take(getattr(self, k), (slice(None), idx)) for k in ("signals", "weights")}
-        cut |= {k: _take(getattr(self, k), (slice(None), slice(None), idx)) for k in ("returns", "tradable", "extra")}
-        return self._with(**cut, tickers=_take(self.tickers, idx))
+        "Stocks by position: an int (keeps N=1), a slice, positions (a permutation, say) or a mask."
+        idx, every = _positions(idx, self.N, "stock"), slice(None)
+        at = dict(signals=(every, idx), weights=(every, idx), tickers=idx)
+        at |= {k: (every, every, idx) for k in ("returns", "tradable", "extra")}
+        return self._with(**{k: _take(getattr(self, k), i) for k, i in at.items()})
 
     def split(self, n_train_days: int) -> tuple[IntradayPanel, IntradayPanel]:
         "The first `n_train_days` days and the rest, in time order."
         if not 0 < n_train_days < self.D:
-            raise ValueError(f"n_train_days is {n_train_days}: give 1 to {self.D - 1}, so that both parts have days")
+            raise ValueError(f"n_train_days is {n_train_days} of {self.D} days: leave at least one for each part")
         return self[:n_train_days], self[n_train_days:]
 
     def marks(self) -> np.ndarray:
-        "(D, T, N) float32 without NaN: see `last_mark`."
+        "(D, T, N) float32 without NaN, see `last_mark`; of a large memory map, ask a few days at a time."
         return _read_only(last_mark(self.returns))
 
     def to_frame(self) -> pd.DataFrame:
@@ -253,79 +278,81 @@ class IntradayPanel:
 
     @classmethod
     def from_frame(cls, df: pd.DataFrame) -> IntradayPanel:
-        "A panel from rows (date, time, ticker, return, signal, weight[, tradable, extra0, ...]) in any order."
+        "A panel from rows of date, time, ticker, return, signal, weight[, tradable, extra0, ...] in any order."
         return cls(**_from_frame(df))
 
     def plot(self, day: int = 0, ax=None):
-        "One day's paths, coloured by side, with the book in bold; returns the Axes."
+        "One day's paths coloured by side, each side's weighted mean in bold; returns the Axes."
         return _plot_day(self, day, ax)
 
     def __repr__(self) -> str:
-        return "\n".join([f"IntradayPanel: {self.D} days x {self.T} snapshots x {self.N} stocks"]
-                         + [f"  {k:<9}{v}" for k, v in _summary(self)])
+        return "\n".join([f"IntradayPanel: {self.D} days x {self.T} snapshots x {self.N} stocks",
+                          *(f"  {k:<9}{v}" for k, v in _summary(self))])
 
     def _repr_html_(self) -> str:
+        title = f"IntradayPanel: {self.D} days &times; {self.T} snapshots &times; {self.N} stocks"
         rows = "".join(f"<tr><th>{k}</th><td>{html.escape(v)}</td></tr>" for k, v in _summary(self))
-        return f"<table><caption>IntradayPanel: {self.D} days &times; {self.T} snapshots &times; {self.N} stocks" \
-               f"</caption>{rows}</table>"
+        return f"<table><caption>{title}</caption>{rows}</table>"
 
-# %% ../nbs/00_data.ipynb #e-positions
-def _positions(idx, n, what):
-    "Positions along one axis, as something that keeps the axis when used as an index."
-    if isinstance(idx, (int, np.integer)) and not isinstance(idx, (bool, np.bool_)):
-        if not -n <= idx < n: raise IndexError(f"{what} {idx} is out of range: there are {n}")
-        return slice(idx % n, idx % n + 1)
-    if not isinstance(idx, slice):
-        idx = np.asarray(idx)
-        if idx.ndim != 1 or idx.dtype.kind not in "iub" and idx.size:
-            raise TypeError(f"{what} positions must be an int, a slice, integers or a mask; for labels see `days`")
-        if idx.dtype == bool and len(idx) != n: raise IndexError(f"the mask has {len(idx)} entries for {n} {what}s")
-        if idx.dtype != bool and idx.size and (idx.min() < -n or idx.max() >= n):
-            raise IndexError(f"{what} {idx[(idx < -n) | (idx >= n)][0]} is out of range: there are {n}")
-    left = len(range(*idx.indices(n))) if isinstance(idx, slice) else int(idx.sum()) if idx.dtype == bool else len(idx)
-    if not left: raise ValueError(f"no {what} is left: the panel would be empty")
-    return idx
+# %% ../nbs/00_data.ipynb #e-summary
+def _summary(p):
+    "The lines of a panel's repr."
+    def ends(a): return f"{a[0]} .. {a[-1]}" if len(a) > 1 else f"{a[0]}"
+    share = 1 if _everywhere(p.tradable) else p.tradable.mean()
+    long, short = ((s * p.weights > 0).sum(1).mean() for s in (1, -1))
+    rows = [(k, ends(getattr(p, k))) for k in ("dates", "times", "tickers")]
+    rows += [("book", f"{long:.0f} long, {short:.0f} short on an average day"), ("tradable", f"{share:.1%} of cells")]
+    return rows + ([] if p.extra is None else [("extra", f"{p.extra.shape[3]} more values a cell")])
 
-# %% ../nbs/00_data.ipynb #e-between
-def _between(dates, start, end):
-    "Mask of the days from `start` to `end`, both included; None leaves an end open."
-    keep = np.ones(len(dates), bool)
-    for label, after in ((start, True), (end, False)):
-        if label is None: continue
-        if dates.dtype.kind == "M":
-            span = pd.Period(label) if isinstance(label, str) else pd.Period(pd.Timestamp(label), freq="D")
-            label = np.datetime64((span.start_time if after else span.end_time).date(), "D")
-        elif not isinstance(label, (int, np.integer)):
-            raise TypeError(f"the days of this panel are labelled by integers, got {label!r}")
-        keep &= dates >= label if after else dates <= label
-    if not keep.any(): raise ValueError(f"no day from {start} to {end}: the panel has {dates.min()} to {dates.max()}")
-    return keep
+# %% ../nbs/00_data.ipynb #e-plot
+def _plot_day(p, day, ax=None):
+    "Paths of one day from the prior close on, in percent; bold: the weighted mean of each side."
+    import matplotlib.pyplot as plt
+    from matplotlib.collections import LineCollection
+    one, x = p[day], np.arange(-1, p.T)
+    w, paths, marks = one.weights[0], *(np.vstack([0 * a[0, :1], 100 * a[0]]) for a in (one.returns, one.marks()))
+    paths[0] = 0
+    ax = ax or plt.subplots(figsize=(7, 3))[1]
+    for side, colour, name in ((w > 0, "#0072B2", "long"), (w < 0, "#D55E00", "short")):
+        if not side.any(): continue
+        thin = LineCollection([np.column_stack([x, y]) for y in paths[:, side].T], colors=colour, lw=0.6)
+        thin.set_alpha(float(np.clip(15 / side.sum(), 0.08, 0.6)))
+        ax.add_collection(thin)
+        ax.plot(x, marks[:, side] @ w[side] / w[side].sum(), color="white", lw=4)
+        ax.plot(x, marks[:, side] @ w[side] / w[side].sum(), color=colour, lw=2.5, label=f"{name} side, weighted mean")
+    ax.axhline(0, color="#7F7F7F", lw=0.8)
+    ax.set(title=f"Day {one.dates[0]}, {p.N} stocks", xlabel="snapshot", ylabel="return since prior close (%)")
+    ax.set_xticks(x, ["prior\nclose", *p.times])
+    ax.legend(loc="upper left", fontsize=8)
+    return ax
 
 # %% ../nbs/00_data.ipynb #e-toframe
 def _to_frame(p):
     "The long table of a panel; times and tickers are categories, so that their order is kept."
-    D, T, N = p.shape
-    category = pd.Categorical.from_codes
-    cols = {"date": np.repeat(p.dates, T * N),
-            "time": category(np.tile(np.repeat(np.arange(T), N), D), categories=p.times, ordered=True),
-            "ticker": category(np.tile(np.arange(N), D * T), categories=p.tickers),
-            "return": p.returns.ravel(), "signal": np.repeat(p.signals, T, axis=0).ravel(),
-            "weight": np.repeat(p.weights, T, axis=0).ravel(), "tradable": p.tradable.ravel()}
-    if p.extra is not None: cols |= {f"extra{k}": p.extra[..., k].ravel() for k in range(p.extra.shape[3])}
-    return pd.DataFrame(cols)
+    (D, T, N), codes = p.shape, pd.Categorical.from_codes
+    table = {"date": np.repeat(p.dates, T * N),
+             "time": codes(np.tile(np.repeat(np.arange(T), N), D), categories=p.times, ordered=True),
+             "ticker": codes(np.tile(np.arange(N), D * T), categories=p.tickers),
+             "return": p.returns.ravel(), "signal": np.repeat(p.signals, T, axis=0).ravel(),
+             "weight": np.repeat(p.weights, T, axis=0).ravel(), "tradable": p.tradable.ravel()}
+    if p.extra is not None: table |= {f"extra{k}": p.extra[..., k].ravel() for k in range(p.extra.shape[3])}
+    return pd.DataFrame(table)
 
-# %% ../nbs/00_data.ipynb #e-fromframe
+# %% ../nbs/00_data.ipynb #e-codes
 def _codes(df, name):
-    "Position of each row along one axis, and that axis's labels: categories in their order, others sorted (t2 < t10)."
+    "Each row's position on one axis, and that axis: dates sorted, categories in their order, other labels t2 < t10."
     col = df[name]
     if col.isna().any(): raise ValueError(f"{name} is missing in row {int(col.isna().argmax())}")
+    if name == "date":
+        axis, codes = np.unique(_as_dates(col), return_inverse=True)
+        return codes, axis
     if isinstance(col.dtype, pd.CategoricalDtype):
         col = col.cat.remove_unused_categories()
         return col.cat.codes.to_numpy().astype(np.int64), col.cat.categories
-    codes, labels = pd.factorize(pd.Series(_as_dates(col)) if name == "date" else col.astype(str), sort=name == "date")
-    if name == "date": return codes, labels
-    order = sorted(range(len(labels)), key=lambda i: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", labels[i])])
-    return np.argsort(order)[codes], labels[order]
+    codes, axis = pd.factorize(col.astype(str))
+    def natural(i): return [int(s) if k % 2 else s for k, s in enumerate(re.split(r"(\d+)", axis[i]))]
+    order = sorted(range(len(axis)), key=natural)
+    return np.argsort(order)[codes], axis[order]
 
 def _numbers(df, name):
     "One column as float32."
@@ -333,63 +360,32 @@ def _numbers(df, name):
         raise TypeError(f"column {name} has dtype {df[name].dtype}: give numbers")
     with np.errstate(over="ignore"): return df[name].to_numpy(dtype=np.float32, na_value=np.nan)
 
+# %% ../nbs/00_data.ipynb #e-fromframe
 def _from_frame(df):
     "The fields of the panel that a long table describes."
     lacking = [c for c in ("date", "time", "ticker", "return", "signal", "weight") if c not in df]
     if lacking: raise ValueError(f"the table lacks the columns {', '.join(lacking)}")
     if not len(df): raise ValueError("the table is empty: it has no rows")
     (d, dates), (t, times), (n, tickers) = (_codes(df, c) for c in ("date", "time", "ticker"))
-    D, T, N = len(dates), len(times), len(tickers)
-    def where(row): return f"row {row}: {dates[d[row]]}, {times[t[row]]}, {tickers[n[row]]}"
+    shape = D, T, N = len(dates), len(times), len(tickers)
     cell, book = (d * T + t) * N + n, d * N + n
-    twice = pd.Series(cell).duplicated().to_numpy()
-    if twice.any(): raise ValueError(f"{twice.sum()} rows repeat a date, time and ticker, first {where(twice.argmax())}: keep one")
-    def fill(values, at, size, empty):
-        out = np.full(size, empty, values.dtype)
-        out[at] = values
+    def refuse(bad, what):
+        i = bad.argmax()
+        if bad[i]: raise ValueError(f"{what} at row {i}: {dates[d[i]]}, {times[t[i]]}, {tickers[n[i]]}")
+    def fill(values, at, shape, empty):
+        out = np.full(shape, empty, values.dtype)
+        out.flat[at] = values
         return out
-    daily = {}
+    refuse(pd.Series(cell).duplicated().to_numpy(), "date, time and ticker are there a second time")
+    out = dict(dates=dates, times=times, tickers=tickers, returns=fill(_numbers(df, "return"), cell, shape, np.nan))
     for name in ("signal", "weight"):
         values = _numbers(df, name)
-        daily[name] = fill(values, book[::-1], D * N, 0) if False else fill(values, book, D * N, 0)
-        moved = (daily[name][book] != values) & ~(np.isnan(values) & np.isnan(daily[name][book]))
-        if moved.any(): raise ValueError(f"{name} changes within a day at {where(moved.argmax())}: it must be one number a day")
-    out = dict(signals=daily["signal"].reshape(D, N), weights=daily["weight"].reshape(D, N), dates=dates, times=times,
-               tickers=tickers, returns=fill(_numbers(df, "return"), cell, D * T * N, np.nan).reshape(D, T, N))
+        out[name + "s"] = daily = fill(values[::-1], book[::-1], (D, N), 0)
+        again = daily.flat[book]
+        refuse((again != values) & ~(np.isnan(again) & np.isnan(values)), f"{name} changes within a day")
     if "tradable" in df:
-        if df["tradable"].dtype != bool: raise TypeError(f"column tradable has dtype {df['tradable'].dtype}: give booleans")
-        out["tradable"] = fill(df["tradable"].to_numpy(), cell, D * T * N, False).reshape(D, T, N)
+        out["tradable"] = fill(mask := df["tradable"].to_numpy(), cell, shape, False)
+        if mask.dtype != bool: raise TypeError(f"column tradable has dtype {mask.dtype}: give booleans")
     extra = sorted((c for c in df if re.fullmatch(r"extra\d+", str(c))), key=lambda c: int(c[5:]))
-    if extra: out["extra"] = np.stack([fill(_numbers(df, c), cell, D * T * N, np.nan).reshape(D, T, N) for c in extra], -1)
+    if extra: out["extra"] = np.stack([fill(_numbers(df, c), cell, shape, np.nan) for c in extra], -1)
     return out
-
-# %% ../nbs/00_data.ipynb #e-summary
-def _summary(p):
-    "The lines of a panel's repr."
-    def ends(a): return f"{a[0]} .. {a[-1]}" if len(a) > 1 else f"{a[0]}"
-    share = 1.0 if not any(p.tradable.strides) else p.tradable.mean()
-    long, short = (p.weights > 0).sum(1).mean(), (p.weights < 0).sum(1).mean()
-    rows = [("dates", ends(p.dates)), ("times", ends(p.times)), ("tickers", ends(p.tickers)),
-            ("book", f"{long:.0f} long, {short:.0f} short a day on average"), ("tradable", f"{share:.1%} of all snapshots")]
-    return rows + ([("extra", f"{p.extra.shape[3]} more values a snapshot")] if p.extra is not None else [])
-
-# %% ../nbs/00_data.ipynb #e-plot
-def _plot_day(p, day, ax=None, alpha=None):
-    "Paths of one day from the prior close on, in percent; the bold lines are the weighted mean of each side."
-    import matplotlib.pyplot as plt
-    from matplotlib.collections import LineCollection
-    one = p[day]
-    if ax is None: ax = plt.subplots(figsize=(7, 3))[1]
-    x, w, start = np.arange(-1, p.T), one.weights[0], np.zeros((1, p.N))
-    paths, marks = (100 * np.concatenate([start, a[0]]) for a in (one.returns, one.marks()))
-    for side, colour, name in ((w > 0, "#0072B2", "long"), (w < 0, "#D55E00", "short")):
-        if not side.any(): continue
-        lines = [np.column_stack([x, y]) for y in paths[:, side].T]
-        ax.add_collection(LineCollection(lines, colors=colour, lw=0.5, alpha=alpha or max(0.06, min(0.6, 12 / len(lines)))))
-        ax.plot(x, marks[:, side] @ w[side] / w[side].sum(), color=colour, lw=2.5, label=f"{name} side, weighted mean")
-    ax.autoscale_view()
-    ax.set(title=f"{one.dates[0]}: {p.N} stocks", xlabel="snapshot", ylabel="return since prior close (%)")
-    ax.set_xticks(x, ["prior\nclose", *p.times])
-    ax.axhline(0, color="#7F7F7F", lw=0.8)
-    ax.legend(loc="upper left", fontsize=8)
-    return ax

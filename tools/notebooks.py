@@ -55,7 +55,7 @@ def run(path: Path, slow: bool, save: bool) -> tuple[int, int, float]:
     client = NotebookClient(
         nbformat.v4.new_notebook(cells=chosen, metadata=notebook.metadata), kernel_name="python3",
         timeout=None if slow else TIMEOUT, record_timing=False, store_widget_state=False,
-        extra_arguments=["--log-level=ERROR"],
+        extra_arguments=["--log-level=CRITICAL"],
         resources={"metadata": {"path": str(path.parent)}})
     try:
         client.execute()

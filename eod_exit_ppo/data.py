@@ -245,6 +245,13 @@ class IntradayPanel:
         for f in fields(self): object.__setattr__(new, f.name, arrays.get(f.name, getattr(self, f.name)))
         return new
 
+    def __getstate__(self):
+        return self.__dict__ | ({"tradable": np.True_} if _everywhere(self.tradable) else {})
+
+    def __setstate__(self, state):
+        state = state | {"tradable": np.broadcast_to(state["tradable"], state["returns"].shape)}
+        for k, v in state.items(): object.__setattr__(self, k, v if v is None else _read_only(v))
+
     def __getitem__(self, idx) -> IntradayPanel:
         "Days by position: an int (keeps D=1), a slice, positions or a mask."
         idx = _positions(idx, self.D, "day")

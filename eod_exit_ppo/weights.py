@@ -31,7 +31,7 @@ def normalize_neutral(
     if w.dtype.kind not in "fiu": raise TypeError(f"w has dtype {w.dtype}: give real numbers")
     if w.ndim not in (1, 2): raise ValueError(f"w has shape {w.shape}: give (stocks,) or (days, stocks)")
     _check_finite(w)
-    long = np.where(w > 0, w, 0).sum(-1, keepdims=True, dtype=np.float64)
-    short = np.where(w < 0, w, 0).sum(-1, keepdims=True, dtype=np.float64)
-    long[long == 0] = short[short == 0] = 1
-    return (w / np.where(w > 0, long, -short)).astype(np.float64 if w.dtype == np.float64 else np.float32)
+    long, short = np.maximum(w, 0), np.minimum(w, 0)
+    sums = [np.abs(side.sum(-1, keepdims=True, dtype=np.float64)) for side in (long, short)]
+    long, short = (side / np.where(total > 0, total, 1) for side, total in zip((long, short), sums))
+    return (long + short).astype(np.float64 if w.dtype == np.float64 else np.float32)

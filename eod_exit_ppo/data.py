@@ -10,41 +10,13 @@ import warnings
 from dataclasses import dataclass, fields
 import numpy as np
 import pandas as pd
+from .synthetic import make_synthetic_data, synthetic_alpha
 
 # %% auto #0
-__all__ = ['make_synthetic_data', 'synthetic_alpha', 'last_mark', 'day_blocks', 'IntradayPanel']
+__all__ = ['last_mark', 'day_blocks', 'IntradayPanel', 'make_synthetic_data', 'synthetic_alpha']
 
-# %% ../nbs/00_data.ipynb #e-start
-def _synthetic_start(D, T, N, seed):
-    "The first draws, in the specified order: the generator (ready for the noise), the signals, the alpha shares."
-    if min(D, T, N) < 1: raise ValueError(f"D, T and N must be at least 1, got D={D}, T={T}, N={N}")
-    rng = np.random.default_rng(seed)
-    signals = rng.normal(0, 1, (D, N)).astype(np.float32)
-    f = np.cumsum(rng.dirichlet(np.ones(T))).astype(np.float32)
-    return rng, signals, f / f[-1]
-
-# %% ../nbs/00_data.ipynb #e-make
-def make_synthetic_data(
-    D: int = 300,     # days
-    T: int = 8,       # snapshots a day
-    N: int = 800,     # stocks
-    seed: int = 123,  # of the generator owned by this call
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # signals (D,N), intraday_returns (D,T,N), init_weights (D,N), float32
-    "Signals, returns against the prior close and raw weights of a market with known alpha and independent noise."
-    rng, signals, f = _synthetic_start(D, T, N, seed)
-    noise = rng.normal(0, 0.01, (D, T, N)).astype(np.float32)
-    returns = 0.02 * signals[:, None, :] * f[None, :, None] + noise
-    return signals, returns, signals.copy()
-
-# %% ../nbs/00_data.ipynb #e-alpha
-def synthetic_alpha(
-    D: int = 300,     # days
-    T: int = 8,       # snapshots a day
-    N: int = 800,     # stocks
-    seed: int = 123,  # the seed given to `make_synthetic_data`
-) -> np.ndarray:      # f (T,) float32, the share of the day's alpha realized by each snapshot; the last is 1
-    "The alpha shares f behind `make_synthetic_data` of the same arguments, drawn again from the same generator."
-    return _synthetic_start(D, T, N, seed)[2]
+# %% ../nbs/00_data.ipynb #all-names
+_all_ = ["make_synthetic_data", "synthetic_alpha"]  # made in `synthetic`, and at home here too
 
 # %% ../nbs/00_data.ipynb #e-lastmark
 def last_mark(
@@ -225,9 +197,9 @@ class IntradayPanel:
         if self.tradable is None: object.__setattr__(self, "tradable", _quoted(self.returns))
 
     @classmethod
-    def synthetic(cls, D: int = 300, T: int = 8, N: int = 800, seed: int = 123) -> IntradayPanel:
-        "The panel of `make_synthetic_data`, on business days from 2020-01-01."
-        return cls(*make_synthetic_data(D, T, N, seed), dates=pd.bdate_range("2020-01-01", periods=D))
+    def synthetic(cls, D: int = 300, T: int = 8, N: int = 800, seed: int = 123, **options) -> IntradayPanel:
+        "The panel of `make_synthetic_data`, with its options, on business days from 2020-01-01."
+        return cls(*make_synthetic_data(D, T, N, seed, **options), dates=pd.bdate_range("2020-01-01", periods=D))
 
     @property
     def shape(self) -> tuple[int, int, int]:

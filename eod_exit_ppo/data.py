@@ -16,7 +16,7 @@ from .synthetic import make_synthetic_data, synthetic_alpha
 __all__ = ['last_mark', 'day_blocks', 'IntradayPanel', 'make_synthetic_data', 'synthetic_alpha']
 
 # %% ../nbs/00_data.ipynb #all-names
-_all_ = ["make_synthetic_data", "synthetic_alpha"]  # made in `synthetic`, and at home here too
+_all_ = [make_synthetic_data, synthetic_alpha]  # made in `synthetic`, and at home here too
 
 # %% ../nbs/00_data.ipynb #e-lastmark
 def last_mark(

@@ -36,7 +36,8 @@ def _noise(rng, shape, noise, tails, sigma):
         raise ValueError(f"noise is {noise!r}: give 'iid', 'walk' or 'reverting'")
     if tails is not None and not tails > 2:
         raise ValueError(f"tails is {tails!r}: give more than 2 degrees of freedom, or None for normal noise")
-    e = rng.normal(0, sigma, shape) if tails is None else sigma * ((tails - 2) / tails)**0.5 * rng.standard_t(tails, shape)
+    if tails is None: e = rng.normal(0, sigma, shape)
+    else: e = sigma * ((tails - 2) / tails)**0.5 * rng.standard_t(tails, shape)
     if noise == "walk": return np.cumsum(e, axis=1) / shape[1]**0.5
     if noise == "reverting":
         for t in range(1, shape[1]): e[:, t] = 0.5 * e[:, t-1] + 0.75**0.5 * e[:, t]
@@ -68,7 +69,7 @@ def make_synthetic_data(
 
     Raises ValueError naming an option that makes no sense."""
     for name, x, most in (("sigma", sigma, np.inf), ("market", market, np.inf), ("missing", missing, 1)):
-        if not 0 <= x < most: raise ValueError(f"{name} is {x!r}: give a number from 0 up" + (", below 1" * (most == 1)))
+        if not 0 <= x < most: raise ValueError(f"{name} is {x!r}: give a number from 0 up" + ", below 1" * (most == 1))
     if not np.isfinite(alpha): raise ValueError(f"alpha is {alpha!r}: give a finite number")
     rng, signals, f = _synthetic_start(D, T, N, seed, alpha_path)
     own = _noise(rng, (D, T, N), noise, tails, sigma).astype(np.float32)

@@ -2,9 +2,14 @@
 __version__ = "0.1.0"
 
 try:
+    from .agent import METRICS, FactorizedPPOEOD, LearnedPolicy, main, plot_history
+    from .baselines import ExactOptimum, ExitAt, Hindsight, Hold, LeastSquaresMC, Threshold
     from .data import IntradayPanel, make_synthetic_data
-    from .features import make_features_and_context
-    from .payoff import payoff
+    from .features import FeatureSet, check_causal, make_features_and_context
+    from .gae import gae  # after the modules are loaded: the function, not its module
+    from .model import ActorCritic
+    from .payoff import exposure, first_exit, may_act, payoff
+    from .ppo import PPOConfig
     from .weights import normalize_neutral
 except ModuleNotFoundError as error:
     if (error.name or "").startswith(__name__):
@@ -14,9 +19,28 @@ except ModuleNotFoundError as error:
         "in a clone, make demo installs everything and .venv/bin/python has it", name=error.name) from None
 
 __all__ = [
+    "METRICS",
+    "ActorCritic",
+    "ExactOptimum",
+    "ExitAt",
+    "FactorizedPPOEOD",
+    "FeatureSet",
+    "Hindsight",
+    "Hold",
     "IntradayPanel",
+    "LearnedPolicy",
+    "LeastSquaresMC",
+    "PPOConfig",
+    "Threshold",
+    "check_causal",
+    "exposure",
+    "first_exit",
+    "gae",
+    "main",
     "make_features_and_context",
     "make_synthetic_data",
+    "may_act",
     "normalize_neutral",
     "payoff",
+    "plot_history",
 ]

@@ -190,8 +190,9 @@ def row_heads(
     w_head: torch.Tensor,    # (H, K)
     b_head: torch.Tensor,    # (K,)
     stock: torch.Tensor,     # (R, F)
-    step: torch.Tensor,      # (R, G) one-hot
+    step: torch.Tensor,      # (R, G) one-hot, or (R,) int in 0..G-1
 ) -> torch.Tensor:           # (R, K)
-    "Logit, and value if K=2, of each row; which book a row belongs to enters the same matrix product."
-    h = torch.mm(torch.cat([stock, step], 1), torch.cat([own, per_step])).relu_()
+    "Logit, and value if K=2, of each row; a one-hot says in the same matrix product which book a row belongs to."
+    if step.ndim == 1: h = torch.addmm(per_step.index_select(0, step), stock, own).relu_()
+    else: h = torch.mm(torch.cat([stock, step], 1), torch.cat([own, per_step])).relu_()
     return torch.addmm(b_head, torch.addmm(b2, h, w2).relu_(), w_head)

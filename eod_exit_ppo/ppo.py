@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from .gae import gae, standardize
 from .model import ActorCritic, fold_model, row_heads
-from .rollout import Rollout, bernoulli_entropy, bernoulli_logp, chunk_rows, one_hot, spans
+from .rollout import Rollout, at_step, bernoulli_entropy, bernoulli_logp, chunk_rows, spans
 
 # %% auto #0
 __all__ = ['clipped_surrogate', 'PPOConfig', 'ppo_loss', 'Credit', 'book_credit', 'stock_credit', 'explained_var',
@@ -206,11 +206,14 @@ def _gather(ro, credit, steps, offsets):
                       weight / weight.sum().clamp(min=1e-30))
 
 # %% ../nbs/08_ppo.ipynb #e-chunk
-def _chunk_loss(out, hot, mb, rows, units, per_stock, config, ent_coef):
+def _chunk_loss(out, which, mb, rows, units, per_stock, config, ent_coef):
     "Loss of one chunk, and the log-ratio of its units."
     logratio = bernoulli_logp(out[:, 0], mb.action[rows]) - mb.logp[rows]
     entropy = bernoulli_entropy(out[:, 0])
-    if not per_stock: logratio, entropy = hot.t() @ logratio, hot.t() @ entropy
+    if not per_stock:
+        def of_step(x):
+            return which.t() @ x if which.ndim == 2 else torch.zeros_like(mb.adv[units]).index_add(0, which, x)
+        logratio, entropy = of_step(logratio), of_step(entropy)
     loss = -clipped_surrogate(logratio, mb.adv[units], config.clip_coef) - ent_coef * entropy
     if per_stock: loss = loss + config.vf_coef * 0.5 * (out[:, 1] - mb.ret[units]) ** 2
     return (mb.weight[units] * loss).sum(), logratio.detach()
@@ -257,10 +260,10 @@ def minibatch_step(
     leaves = [x.detach().requires_grad_() for x in shared]
     logratio, value = torch.zeros_like(mb.adv), torch.zeros_like(mb.ret)
     for i, j, a, b in spans(mb.at, chunk_rows(model.hidden, mb.stock.device)):
-        hot = one_hot(mb.group[a:b], i, j, mb.stock.dtype)
-        out = row_heads(leaves[0], leaves[1][i:j], *leaves[2:], mb.stock[a:b], hot)
+        which = at_step(mb.group[a:b], i, j, mb.stock.dtype)
+        out = row_heads(leaves[0], leaves[1][i:j], *leaves[2:], mb.stock[a:b], which)
         units = slice(a, b) if credit.per_stock else slice(i, j)
-        loss, logratio[units] = _chunk_loss(out, hot, mb, slice(a, b), units, credit.per_stock, config, ent_coef)
+        loss, logratio[units] = _chunk_loss(out, which, mb, slice(a, b), units, credit.per_stock, config, ent_coef)
         loss.backward()
         if credit.per_stock: value[units] = out[:, 1].detach()
     roots, grads = list(shared), [torch.zeros_like(x) if x.grad is None else x.grad for x in leaves]

@@ -17,7 +17,7 @@ from .payoff import may_act
 from .weights import normalize_neutral
 
 # %% auto #0
-__all__ = ['bernoulli_logp', 'bernoulli_entropy', 'Days', 'spans', 'chunk_rows', 'one_hot', 'score', 'walk', 'Rollout',
+__all__ = ['bernoulli_logp', 'bernoulli_entropy', 'Days', 'spans', 'chunk_rows', 'at_step', 'score', 'walk', 'Rollout',
            'draw_actors', 'rollout', 'greedy_exits']
 
 # %% ../nbs/06_rollout.ipynb #e-bernoulli
@@ -103,13 +103,15 @@ def chunk_rows(
     return max(256, 2**19 // hidden) if device.type == "cpu" else 2**20
 
 # %% ../nbs/06_rollout.ipynb #e-onehot
-def one_hot(
+def at_step(
     step: torch.Tensor,  # (R,) int
     first: int,
     last: int,           # exclusive
     dtype: torch.dtype,
-) -> torch.Tensor:       # (R, last - first)
-    "Which of the steps first..last-1 each row belongs to."
+    widest: int = 32,    # one-hot up to so many steps
+) -> torch.Tensor:       # (R, last - first) one-hot, or (R,) int
+    "Which of the steps first..last-1 each row belongs to, one-hot or as positions, as `row_heads` takes them."
+    if last - first > widest: return step - first
     hot = torch.zeros(len(step), last - first, dtype=dtype, device=step.device)
     return hot.scatter_(1, (step - first)[:, None], 1)
 
@@ -125,7 +127,7 @@ def score(
     counts = torch.bincount(step, minlength=len(book))
     offsets = F.pad(counts.cumsum(0), (1, 0))
     parts = [row_heads(net.own, book[i:j], net.w2, net.b2, net.w_head, net.b_head,
-                       stock[a:b], one_hot(step[a:b], i, j, stock.dtype))
+                       stock[a:b], at_step(step[a:b], i, j, stock.dtype))
              for i, j, a, b in spans(offsets, chunk_rows(len(net.b2), stock.device))]
     return torch.cat(parts) if parts else stock.new_zeros(0, len(net.b_head))
 

@@ -1,0 +1,256 @@
+"""The agent beside everything else that one could pick: fitted on the first 200 default days, judged on the last 100.
+
+Each peer and seed has a process of its own. The clock runs from the panel to the fitted policy, building features
+included; it stands still while the policy so far is judged. "Share" is the mean payoff over that of the exact optimum
+on the same days. Peers that are not installed are left out: pip install .[bench]
+
+    python benchmarks/peers.py
+"""
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from results import peak_memory, table, write_section
+
+from eod_exit_ppo.agent import FactorizedPPOEOD, LearnedPolicy, typical_return
+from eod_exit_ppo.baselines import ExactOptimum, Hold, LeastSquaresMC, aligned_marks, in_blocks
+from eod_exit_ppo.data import IntradayPanel
+from eod_exit_ppo.direct import DirectGradient
+from eod_exit_ppo.features import feature_set
+from eod_exit_ppo.model import ActorCritic
+from eod_exit_ppo.payoff import first_exit, may_act, payoff
+from eod_exit_ppo.ppo import PPOConfig
+
+
+class Judge:
+    "Keeps the time of a training and, with the clock stopped, the share of the optimum that it has reached."
+
+    def __init__(self, panel):
+        self.panel, self.curve = panel, []
+        self.best = payoff(panel, ExactOptimum.synthetic().exit_steps(panel)).mean()
+        self.spent, self.since = 0.0, time.perf_counter()
+
+    def __call__(self, policy):
+        self.spent += time.perf_counter() - self.since
+        share = payoff(self.panel, policy.exit_steps(self.panel)).mean() / self.best
+        self.curve.append((self.spent, float(share)))
+        self.since = time.perf_counter()
+
+
+# ---- the peers: each takes the training days, the judge, a seed and the options, and calls the judge on its way ----
+def hold(train, judge, seed, args):
+    judge(Hold())
+
+
+def least_squares(train, judge, seed, args):
+    judge(LeastSquaresMC.fit(train))
+
+
+def direct(train, judge, seed, args):
+    DirectGradient.fit(train, seed=seed, callback=lambda step, policy: judge(policy), every=10)
+
+
+def package(train, judge, seed, args):
+    agent = FactorizedPPOEOD.from_panel(train, judge.panel, PPOConfig(), seed)
+    agent.train(progress=False, eval_every=10**9, callback=lambda agent: judge(agent.policy))
+
+
+def literal(train, judge, seed, args):
+    "One day and one step at a time, until its time is over; at least one epoch."
+    import epoch
+    data, rng = (train.signals, train.returns, train.weights), np.random.default_rng(seed)
+    model = ActorCritic(10, 7, epoch.WIDTH, generator=torch.Generator().manual_seed(seed)).eval()
+    optimizer = torch.optim.Adam(model.parameters(), lr=epoch.LR)
+    while not judge.curve or judge.spent < args.literal_seconds:
+        steps, payoffs = epoch.literal_rollout(model, data, rng.integers(0, train.D, args.literal_days), rng)
+        epoch.literal_update(model, optimizer, steps, *epoch.literal_advantages(steps, payoffs, train.T))
+        judge(LearnedPolicy(model, feature_set("base")))
+
+
+# what stable-baselines3 learned soonest with, out of about twenty settings tried
+SB3 = dict(stocks=1024, n_steps=8, batch_size=1024, n_epochs=2, lr=1e-2, gae_lambda=0.95, width=64, rounds=60)
+
+
+def hand_made(panel, unit):
+    "What a stock-day looks like: aligned return, aligned signal, what of the return is no alpha, time; (D, T, N, 4)."
+    x = aligned_marks(panel) / unit
+    u = np.broadcast_to((np.sign(panel.weights) * panel.signals)[:, None], x.shape)
+    t = np.broadcast_to(np.linspace(-1, 1, panel.T, dtype=np.float32)[:, None], x.shape)
+    return np.stack([x, u, x - u, t], -1).astype(np.float32)
+
+
+def path(panel, unit):
+    "The stock's and the book's features of the package; what a book has exited is not known to a stock alone."
+    stock, context = feature_set("path")(panel)
+    t = np.linspace(-1, 1, panel.T, dtype=np.float32)[:, None]
+    book = np.concatenate([context, np.broadcast_to(t, (panel.D, panel.T, 1))], -1)[:, :, None]
+    return np.concatenate([stock, np.broadcast_to(book, (*panel.shape, book.shape[-1]))], -1)
+
+
+class Alone:
+    "A model of stable-baselines3, which decides on one stock at a time, as a policy."
+
+    def __init__(self, model, unit, look): self.model, self.unit, self.look = model, unit, look
+
+    def exit_steps(self, panel): return in_blocks(self.decide, panel, 2**17)
+
+    @torch.no_grad()
+    def decide(self, panel):
+        seen = self.look(panel, self.unit)
+        of = self.model.policy.get_distribution(torch.from_numpy(seen.reshape(-1, seen.shape[-1])))
+        return first_exit((of.distribution.probs[:, 1] > 0.5).numpy().reshape(panel.shape) & may_act(panel))
+
+
+def stock_days(train, unit, look, seed):
+    "One stock-day is one episode; so many at once, in numpy. Action 1 exits, what is left goes at the close."
+    from gymnasium import spaces
+    from stable_baselines3.common.vec_env import VecEnv
+    D, T, N = train.shape
+    seen = np.ascontiguousarray(look(train, unit).transpose(0, 2, 1, 3)).reshape(D * N, T, -1)
+    worth = np.ascontiguousarray(aligned_marks(train).transpose(0, 2, 1)).reshape(D * N, T) / unit
+
+    class StockDays(VecEnv):
+        def __init__(self, n):
+            self.rng, self.infos = np.random.default_rng(seed), [{}] * n
+            super().__init__(n, spaces.Box(-np.inf, np.inf, seen.shape[2:]), spaces.Discrete(2))
+
+        def draw(self): return self.rng.integers(0, D * N, self.num_envs)
+
+        def reset(self):
+            self.t, self.k = np.zeros(self.num_envs, np.int64), self.draw()
+            return seen[self.k, self.t]
+
+        def step_async(self, actions): self.leave = actions == 1
+
+        def step_wait(self):
+            done = self.leave | (self.t == T - 2)
+            reward = np.where(done, worth[self.k, np.where(self.leave, self.t, T - 1)], 0).astype(np.float32)
+            self.t, self.k = np.where(done, 0, self.t + 1), np.where(done, self.draw(), self.k)
+            return seen[self.k, self.t], reward, done, self.infos
+
+        def close(self): pass
+        def get_attr(self, name, indices=None): return [None] * self.num_envs
+        def set_attr(self, name, value, indices=None): pass
+        def env_method(self, name, *args, indices=None, **kwargs): pass
+        def env_is_wrapped(self, wrapper, indices=None): return [False] * self.num_envs
+
+    return StockDays(SB3["stocks"])
+
+
+def sb3(train, judge, seed, args, look=hand_made):
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.callbacks import BaseCallback
+    judge.since = time.perf_counter()  # imports are not training
+
+    class EachRound(BaseCallback):
+        def _on_rollout_start(self):
+            if self.num_timesteps: judge(Alone(self.model, unit, look))
+
+        def _on_step(self): return True
+
+        def _on_training_end(self): judge(Alone(self.model, unit, look))
+
+    unit = typical_return(train)
+    model = PPO("MlpPolicy", stock_days(train, unit, look, seed), learning_rate=lambda left: left * SB3["lr"],
+                n_steps=SB3["n_steps"], batch_size=SB3["batch_size"], n_epochs=SB3["n_epochs"], gamma=1.0,
+                gae_lambda=SB3["gae_lambda"], seed=seed, device="cpu",
+                policy_kwargs=dict(net_arch=[SB3["width"]] * 2, activation_fn=torch.nn.ReLU))
+    model.learn(SB3["rounds"] * SB3["stocks"] * SB3["n_steps"], callback=EachRound())
+
+
+def sb3_path(train, judge, seed, args): sb3(train, judge, seed, args, path)
+
+
+PEERS = dict(hold=hold, literal=literal, sb3=sb3, sb3_path=sb3_path, direct=direct, least_squares=least_squares,
+             package=package)
+NAMES = dict(hold="hold to the close", literal="the literal loop",
+             sb3="PPO of stable-baselines3, a stock-day an episode", sb3_path="the same on this package's features",
+             direct="direct gradient", least_squares="least squares", package="**this package**")
+CERTAIN, COSTLY = ("hold", "least_squares"), ("literal",)  # nothing is drawn: one run; too slow: one seed
+
+
+# ---- side by side ----
+def apart(peer, seed, args):
+    "One peer with one seed, in a process of its own."
+    command = [sys.executable, __file__, "--one", peer, "--first-seed", str(seed), "--threads", str(args.threads),
+               "--literal-seconds", str(args.literal_seconds), "--literal-days", str(args.literal_days)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=Path(__file__).parent)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def sooner(runs, level):
+    "Seconds until the share is reached for the first time, in each run; inf where it never is."
+    return [next((s for s, share in r["curve"] if share >= level), np.inf) for r in runs]
+
+
+def words(seconds):
+    "Mean and, of several, the longest; how many got there, if not all did."
+    got = [s for s in seconds if np.isfinite(s)]
+    if not got: return "–"
+    text = f"{np.mean(got):.2f}" + (f" (longest {max(got):.2f})" if len(got) > 1 else "")
+    return text if len(got) == len(seconds) else f"{text}, {len(got)} of {len(seconds)} runs"
+
+
+def row(peer, runs):
+    last = [r["curve"][-1][1] for r in runs]
+    return {"": NAMES[peer], "runs": len(runs), "share: mean": f"{np.mean(last):.4f}", "worst": f"{min(last):.4f}",
+            "s to 0.99": words(sooner(runs, 0.99)), "s to 0.999": words(sooner(runs, 0.999)),
+            "s in all": f"{np.mean([r['curve'][-1][0] for r in runs]):.2f}",
+            "peak memory (MB)": f"{max(r['peak'] for r in runs) / 1e6:.0f}"}
+
+
+def report(found, args):
+    text = ("First 200 default days to fit, last 100 to judge; share of the exact optimum at the end of the training, "
+            f"and seconds until it was first reached, judging not counted. Seeds: {args.seeds} for this package, "
+            f"{args.other_seeds} for the others that draw, 1 for the literal loop, which was given "
+            f"{args.literal_seconds:.0f} s. Memory: the most that the process ever held, imports, data and judging "
+            f"included.\n\n{table([row(peer, runs) for peer, runs in found.items()])}")
+    if "sb3" in found and "package" in found:
+        ours, theirs = (np.mean(sooner(found[k], 0.99)) for k in ("package", "sb3"))
+        text += (f"\n\nTo 0.99 the package takes {ours:.2f} s and stable-baselines3 {theirs:.2f} s: "
+                 f"{theirs / ours:.1f} times as long. Its settings: {', '.join(f'{k} {v}' for k, v in SB3.items())}; "
+                 "learning rate falling linearly to 0, ReLU, four hand-made features.")
+    return text
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", nargs="+", choices=PEERS, help="only these; a part is not recorded")
+    parser.add_argument("--seeds", type=int, default=5, help="runs of this package")
+    parser.add_argument("--other-seeds", type=int, default=3, help="runs of the other peers that draw")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--literal-seconds", type=float, default=60, help="no epoch of the loop starts after these")
+    parser.add_argument("--literal-days", type=int, default=64, help="days of its epoch; 64 take about 10 GB")
+    parser.add_argument("--one", choices=PEERS, help="run one peer in this process and print it as JSON")
+    args = parser.parse_args()
+    if args.literal_days < 2: parser.error("--literal-days: the loop standardizes over its days, give at least 2")
+    torch.set_num_threads(args.threads)
+    if args.one:
+        train, test = IntradayPanel.synthetic().split(200)
+        judge = Judge(test)
+        PEERS[args.one](train, judge, args.first_seed, args)
+        print(json.dumps(dict(curve=judge.curve, peak=peak_memory())))
+        return
+    wanted = [p for p in PEERS if p in (args.peers or PEERS)]
+    if any("sb3" in p for p in wanted) and not importlib.util.find_spec("stable_baselines3"):
+        print("stable-baselines3 is not installed and left out: pip install .[bench]", file=sys.stderr)
+        wanted = [p for p in wanted if "sb3" not in p]
+    found = {}
+    for peer in wanted:
+        n = 1 if peer in CERTAIN + COSTLY else args.seeds if peer == "package" else args.other_seeds
+        found[peer] = [apart(peer, args.first_seed + k, args) for k in range(n)]
+        print(", ".join(f"{k} {v}" for k, v in row(peer, found[peer]).items() if k), f"({peer})", file=sys.stderr)
+    text, packages = report(found, args), ("torch", "numpy", "stable-baselines3", "gymnasium")
+    print(text if args.peers else write_section("Peers", "python benchmarks/peers.py", text, args.threads, packages))
+
+
+if __name__ == "__main__": main()

@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+import platform
 import sys
 import time
 import warnings
@@ -23,7 +24,7 @@ from .features import FeatureSet, feature_set
 from .model import ActorCritic, fold_model, refresh_statistics
 from .payoff import payoff
 from .ppo import Credit, PPOConfig, book_credit, explained_var, ppo_update, stock_credit
-from .rollout import Days, Rollout, greedy_exits, rollout
+from .rollout import Days, Rollout, exit_chances, greedy_exits, rollout
 from .weights import normalize_neutral
 
 # %% auto #0
@@ -66,6 +67,24 @@ class LearnedPolicy:
             out[block] = greedy_exits(self._net, days).cpu().numpy()
         return out
 
+    def exit_probability(
+        self,
+        panel: IntradayPanel,  # one day; quotes after snapshot t may be missing
+        held: np.ndarray,      # (N,) bool, the stocks that have not left
+        t: int,                # the snapshot that has just been quoted, 0..T-1
+    ) -> np.ndarray:           # (N,) float64, 0 where a stock cannot act: not held, not tradable, no weight, or t = T-1
+        """How much each stock should leave now; over 0.5 it leaves, and a day decided so ends as in `exit_steps`.
+
+        Raises ValueError for more than one day, a snapshot that is not there, or a mask of another shape."""
+        held = np.asarray(held)
+        if panel.D != 1: raise ValueError(f"the panel has {panel.D} days: give the one that is decided, panel[i]")
+        if held.shape != (panel.N,) or held.dtype != bool:
+            raise ValueError(f"held is {held.dtype} of shape {held.shape}: give booleans, one a stock, ({panel.N},)")
+        device = self._net.b2.device
+        day = Days.of(panel, self.features, device, torch.float64, t)
+        _same_widths(self.features, _widths(day), self.widths)
+        return exit_chances(self._net, day, torch.from_numpy(held).to(device)[None], t)[0].cpu().numpy()
+
 # %% ../nbs/09_agent.ipynb #e-device
 def _pick_device(
     name: str | torch.device,  # "cpu", "cuda", "cuda:1", ...; "auto": a GPU where there is one
@@ -81,6 +100,24 @@ def _pick_device(
         raise ValueError(f"device {str(name)!r} is not there ({why}): "
                          "give 'cpu', or 'auto' for a GPU where there is one") from None
     return device
+
+# %% ../nbs/09_agent.ipynb #e-precision
+def _has_bf16(device) -> bool:
+    "Whether the device has instructions for products of bfloat16 numbers; to emulate them is slower than float32."
+    if device.type == "cuda":
+        return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        names = "_is_avx512_bf16_supported", "_is_amx_tile_supported"
+        return any(getattr(torch.cpu, name, lambda: False)() for name in names)
+    try: return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError): return False
+
+def _dtype_of(precision, device) -> torch.dtype:
+    "What the stocks' features and products are in; ValueError where the device lacks it."
+    if precision == "float32": return torch.float32
+    if _has_bf16(device): return torch.bfloat16
+    raise ValueError(f"precision is {precision!r}, but this {device.type} has no instructions for products of bfloat16 "
+                     "numbers: give precision='float32'")
 
 # %% ../nbs/09_agent.ipynb #e-unit
 def typical_return(
@@ -174,7 +211,7 @@ class FactorizedPPOEOD:
 
     Proximal policy optimization (Schulman et al. 2017) of a factorized policy: each stock's exit is a Bernoulli draw of
     its own, given what the book and the stock look like. The errors are those of `IntradayPanel` and `PPOConfig`, and
-    ValueError for a device that is not there."""
+    ValueError for a device that is not there or lacks the config's precision."""
 
     def __init__(
         self,
@@ -233,7 +270,9 @@ class FactorizedPPOEOD:
         self.optimizer = _adam(self.model, config)
         self.unit = 1.0 if panel is None else typical_return(panel)
         self._rows, self._seen, self._days = [], None, None
-        if panel is not None and np.prod(panel.shape) <= 2**22: self._days = Days.of(panel, self.features, self.device)
+        self._dtype = torch.float32 if panel is None else _dtype_of(config.precision, self.device)
+        if panel is not None and np.prod(panel.shape) <= 2**22:
+            self._days = Days.of(panel, self.features, self.device, self._dtype)
 
     @property
     def policy(self) -> LearnedPolicy:
@@ -265,8 +304,8 @@ class FactorizedPPOEOD:
         A subsample with the config's redraw="step" is drawn anew at every step, and the other stocks hold on; with
         redraw="day" the few stocks are a book of their own, and the rollout is of that book."""
         idx = torch.as_tensor(days_idx)
-        days = (Days.of(_needed(self.panel)[idx.cpu().numpy()], self.features, self.device) if self._days is None
-                else self._days.take(idx.to(self.device)))
+        days = (Days.of(_needed(self.panel)[idx.cpu().numpy()], self.features, self.device, self._dtype)
+                if self._days is None else self._days.take(idx.to(self.device)))
         with torch.no_grad(): net = fold_model(self.model)
         if self.config.redraw == "step": return rollout(net, days, self.generator, stock_subsample)
         return rollout(net, sub_books(days, stock_subsample, self.generator), self.generator)
@@ -449,9 +488,8 @@ def _features_of(state, features):
 def _unpack(agent, state) -> None:
     "Everything that an agent has learned and drawn, into one that was set up alike."
     agent.model.load_state_dict(state["model"])
-    fused = [g.get("fused") for g in agent.optimizer.param_groups]
+    for g, own in zip(state["optimizer"]["param_groups"], agent.optimizer.param_groups): g["fused"] = own.get("fused")
     agent.optimizer.load_state_dict(state["optimizer"])
-    for g, f in zip(agent.optimizer.param_groups, fused): g["fused"] = f
     agent.unit, agent._rows = state["unit"], [dict(row) for row in state["history"]]
     agent.eval_generator.set_state(state["eval_generator"])
     if state["device"] == agent.device.type: agent.generator.set_state(state["generator"])

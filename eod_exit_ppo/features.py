@@ -58,6 +58,7 @@ class FeatureSet:
     per_side: bool = False                 # share exited, appended by the rollout: of the side's stocks, or of all N
     columns: tuple[str, ...] = ()          # names of the F stock features, for messages and plots
     context_columns: tuple[str, ...] = ()  # names of the C context features
+    build_at: Callable | None = None       # (panel, t) -> snapshot t of `build`, time axis of 1; None: cut from all
 
     def __call__(self, panel: IntradayPanel) -> tuple[np.ndarray, np.ndarray]:
         """Stock features (D, T, N, F) and context (D, T, C), float32; C is 0 where the function gives no context.
@@ -67,25 +68,36 @@ class FeatureSet:
         for x, is_context in zip(arrays, (False, True)): self._check_finite(panel, x, is_context)
         return arrays
 
-    def _arrays(self, panel):
-        "What `build` gives, as two float32 arrays of checked shapes."
-        out = self.build(panel)
-        out = out if isinstance(out, tuple) else (out, np.zeros((panel.D, panel.T, 0), np.float32))
+    def at(self, panel: IntradayPanel, t: int) -> tuple[np.ndarray, np.ndarray]:
+        """Stock features (D, 1, N, F) and context (D, 1, C) of snapshot t alone; later quotes may still be missing.
+
+        Raises ValueError for a snapshot that is not there, and what a call raises."""
+        if not 0 <= t < panel.T: raise ValueError(f"t is {t}: give a snapshot from 0 to {panel.T - 1}")
+        if self.build_at is None: return tuple(x[:, t : t + 1] for x in self(panel))
+        arrays = self._arrays(panel, t)
+        for x, is_context in zip(arrays, (False, True)): self._check_finite(panel, x, is_context, t)
+        return arrays
+
+    def _arrays(self, panel, t=None):
+        "What `build` gives, or `build_at` for one snapshot, as two float32 arrays of checked shapes."
+        out, (D, T, N) = self.build(panel) if t is None else self.build_at(panel, t), panel.shape
+        T = T if t is None else 1
+        out = out if isinstance(out, tuple) else (out, np.zeros((D, T, 0), np.float32))
         stock, context = (np.asarray(x) for x in out)
-        for x, wanted, rest in ((stock, panel.shape, "F"), (context, panel.shape[:2], "C")):
+        for x, wanted, rest in ((stock, (D, T, N), "F"), (context, (D, T), "C")):
             if x.ndim != len(wanted) + 1 or x.shape[:-1] != wanted:
                 raise ValueError(f"features {self.name!r} gave shape {x.shape}: "
                                  f"give ({', '.join(map(str, wanted))}, {rest}) for this panel")
             if x.dtype.kind not in "fiub": raise TypeError(f"features {self.name!r} gave dtype {x.dtype}: give numbers")
         return stock.astype(np.float32, copy=False), context.astype(np.float32, copy=False)
 
-    def _check_finite(self, panel, x, is_context) -> None:
+    def _check_finite(self, panel, x, is_context, first=0) -> None:
         with np.errstate(all="ignore"):
             if np.isfinite(x.sum()): return  # one cheap pass; a sum that overflows only leads to the careful one
         bad = np.argwhere(~np.isfinite(x))
         if len(bad): raise ValueError(
             f"features {self.name!r}, {self._column(bad[0][-1], is_context)}, has {len(bad)} non-finite values, "
-            f"the first {x[tuple(bad[0])]} at {_place(panel, *bad[0][:-1])}: "
+            f"the first {x[tuple(bad[0])]} at {_place(panel, bad[0][0], first + bad[0][1], *bad[0][2:-1])}: "
             "use panel.marks() for missing quotes and guard divisions")
 
     def _column(self, k, is_context) -> str:
@@ -127,13 +139,14 @@ def _sorted_quantile(x, n, q) -> np.ndarray:
 # %% ../nbs/02_features.ipynb #base
 _CELLS = 2**16  # stock-snapshots in a block of days
 
-def _base(panel: IntradayPanel) -> tuple[np.ndarray, np.ndarray]:
-    stock = np.zeros((*panel.shape, 10), np.float32)  # column 8, exited, stays 0
-    context = np.empty((panel.D, panel.T, 5), np.float32)
-    for days in day_blocks(panel.shape, _CELLS):
+def _base(panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    times, shape = (slice(None), panel.shape) if t is None else (slice(t, t + 1), (panel.D, 1, panel.N))
+    stock = np.zeros((*shape, 10), np.float32)  # column 8, exited, stays 0
+    context = np.empty((*shape[:2], 5), np.float32)
+    for days in day_blocks(shape, _CELLS):
         s = panel.signals[days]
         mean_s, std_s, *_ = _cross_section(s)
-        mean, std, p10, p50, p90, n = _cross_section(panel.returns[days])
+        mean, std, p10, p50, p90, n = _cross_section(panel.returns[days, times])
         context[days] = np.stack([mean, np.where(n > 0, std + 1e-12, 0), p10, p50, p90], -1)
         stock[days, ..., 0] = s[:, None]
         stock[days, ..., 1] = ((s - mean_s[:, None]) / (std_s[:, None] + 1e-12))[:, None]
@@ -144,7 +157,7 @@ def _base(panel: IntradayPanel) -> tuple[np.ndarray, np.ndarray]:
     return stock, context
 
 base_features = FeatureSet(
-    "base", _base, per_side=False, context_columns=("mean", "std", "p10", "p50", "p90"),
+    "base", _base, build_at=_base, per_side=False, context_columns=("mean", "std", "p10", "p50", "p90"),
     columns=("signal", "signal_z", "signal_rank", "mean", "std", "p10", "p50", "p90", "exited", "side"))
 
 # %% ../nbs/02_features.ipynb #pieces
@@ -214,17 +227,20 @@ _COLUMNS = ("side", "signal", "signal_z", "signal_rank", "weight", "ret", "ret_o
             "rank", "market", "vol")
 _CONTEXT = ("mean", "skew", "width", "long", "short", "dispersion", "churn")
 
-def _path(panel: IntradayPanel) -> tuple[np.ndarray, np.ndarray]:
-    stock = np.empty((*panel.shape, len(_COLUMNS)), np.float32)
-    context = np.empty((panel.D, panel.T, len(_CONTEXT)), np.float32)
+def _path(panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    past, wanted = (panel.T, slice(None)) if t is None else (t + 1, slice(t, t + 1))
+    rows = len(range(past)[wanted])
+    stock = np.empty((panel.D, rows, panel.N, len(_COLUMNS)), np.float32)
+    context = np.empty((panel.D, rows, len(_CONTEXT)), np.float32)
     for days in day_blocks(panel.shape, _CELLS):
-        s, r, w = (np.ascontiguousarray(x[days]) for x in (panel.signals, panel.returns, panel.weights))
+        s, w = (np.ascontiguousarray(x[days]) for x in (panel.signals, panel.weights))
+        r = np.ascontiguousarray(panel.returns[days, :past])
         column = dict(zip(_COLUMNS, np.moveaxis(stock[days], -1, 0)))  # views to write into
         weight = _fill_overnight(column, s, w)
-        _fill_path(column, context[days], r, w, weight)
+        _fill_path(column, context[days], r, w, weight, wanted)
     return stock, context
 
-path_features = FeatureSet("path", _path, per_side=True, columns=_COLUMNS, context_columns=_CONTEXT)
+path_features = FeatureSet("path", _path, build_at=_path, per_side=True, columns=_COLUMNS, context_columns=_CONTEXT)
 
 # %% ../nbs/02_features.ipynb #path-overnight
 def _fill_overnight(column, s, w) -> np.ndarray:
@@ -241,8 +257,8 @@ def _fill_overnight(column, s, w) -> np.ndarray:
     return weight
 
 # %% ../nbs/02_features.ipynb #path-own
-def _fill_path(column, context, r, w, weight) -> None:
-    "The columns that follow the day, (B, T, N) each, and the context (B, T, C)."
+def _fill_path(column, context, r, w, weight, wanted) -> None:
+    "The columns that follow the day, (B, T, N) each, and the context (B, T, C), at the wanted ones of the snapshots r."
     g = np.sign(w)[:, None]
     mean, std, p10, p50, p90, n = _cross_section(r, fence=3)
     std = _spread(std, p10, p90)
@@ -250,9 +266,11 @@ def _fill_path(column, context, r, w, weight) -> None:
     u, market = unit[..., None], _tame(mean.astype(np.float32) * unit)
     a = g * last_mark(r)
     change = np.diff(a, axis=1, prepend=np.float32(0))
-    v = np.sqrt(np.cumsum(change * change, axis=1))
+    v, best = np.cumsum(change * change, axis=1), np.maximum.accumulate(a, axis=1)
+    r, u, market, a, change, v, best, std, unit, p10, p50, p90 = (
+        x[:, wanted] for x in (r, u, market, a, change, v, best, std, unit, p10, p50, p90))
+    v, t = np.sqrt(v), np.arange(1, 1 + len(n[0]), dtype=np.float32)[wanted]
     per_v = np.divide(1, v, out=np.zeros_like(v), where=v > 1e-19)
-    best = np.maximum.accumulate(a, axis=1)
     ret, change = _tame(a * u), _tame(change * u)
     column["ret"][:], column["change"][:] = ret, change
     column["ret_own"][:] = a * per_v
@@ -260,7 +278,7 @@ def _fill_path(column, context, r, w, weight) -> None:
     column["giveback"][:] = (best - a) * per_v
     column["rank"][:] = _mid_rank(a, np.broadcast_to(g, a.shape))
     column["market"][:] = g * market[..., None]
-    column["vol"][:] = _squash(v * u * np.sqrt(1 / np.arange(1, r.shape[1] + 1, dtype=np.float32))[:, None])
+    column["vol"][:] = _squash(v * u * np.sqrt(1 / t)[:, None])
     _fill_context(context, std, unit, market, p10, p50, p90, ret * np.minimum(weight, 16)[:, None], w, change, r)
 
 # %% ../nbs/02_features.ipynb #path-context

@@ -189,10 +189,12 @@ def row_heads(
     b2: torch.Tensor,        # (H,)
     w_head: torch.Tensor,    # (H, K)
     b_head: torch.Tensor,    # (K,)
-    stock: torch.Tensor,     # (R, F)
+    stock: torch.Tensor,     # (R, F); its dtype is that of the hidden layers, bfloat16 too
     step: torch.Tensor,      # (R, G) one-hot, or (R,) int in 0..G-1
-) -> torch.Tensor:           # (R, K)
+) -> torch.Tensor:           # (R, K), in the dtype of the weights
     "Logit, and value if K=2, of each row; a one-hot says in the same matrix product which book a row belongs to."
-    if step.ndim == 1: h = torch.addmm(per_step.index_select(0, step), stock, own).relu_()
-    else: h = torch.mm(torch.cat([stock, step], 1), torch.cat([own, per_step])).relu_()
-    return torch.addmm(b_head, torch.addmm(b2, h, w2).relu_(), w_head)
+    low = stock.dtype
+    if step.ndim == 1: h = torch.addmm(per_step.index_select(0, step).to(low), stock, own.to(low)).relu_()
+    else: h = torch.mm(torch.cat([stock, step], 1), torch.cat([own, per_step]).to(low)).relu_()
+    h = torch.addmm(b2.to(low), h, w2.to(low)).relu_()
+    return torch.addmm(b_head, h.to(w_head.dtype), w_head)

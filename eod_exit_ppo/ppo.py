@@ -52,7 +52,8 @@ _RULES = dict(
     ppo_epochs=_whole(1), batch_size=_whole(1), lr=_POSITIVE, lr_schedule=_choice("cosine", "constant"),
     adam_beta2=_INSIDE, gamma=_SHARE, lam=_SHARE, adv_norm=_choice("scale", "standardize"), clip_coef=_POSITIVE,
     ent_coef=_WEIGHT, ent_coef_final=_WEIGHT, vf_coef=_WEIGHT, max_grad_norm=_POSITIVE, target_kl=_or_none(_POSITIVE),
-    initial_exit=_or_none(_INSIDE), bn_momentum=_SHARE, refresh_until=_SHARE, eval_every=_whole(1))
+    initial_exit=_or_none(_INSIDE), bn_momentum=_SHARE, refresh_until=_SHARE, eval_every=_whole(1),
+    precision=_choice("float32", "bf16"))
 
 # %% ../nbs/08_ppo.ipynb #e-config
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class PPOConfig:
     bn_momentum: float = 1.0           # share of the newest data in refreshed BatchNorm statistics
     refresh_until: float = 0.1         # statistics are refreshed in this first share of the epochs, then frozen
     eval_every: int = 10               # epochs between two looks at the evaluation days
+    precision: str = "float32"         # of the products over stocks in training: "float32", or "bf16" where it is fast
 
     @classmethod
     def joint(cls, **changes) -> PPOConfig:
@@ -212,7 +214,7 @@ def _chunk_loss(out, which, mb, rows, units, per_stock, config, ent_coef):
     entropy = bernoulli_entropy(out[:, 0])
     if not per_stock:
         def of_step(x):
-            return which.t() @ x if which.ndim == 2 else torch.zeros_like(mb.adv[units]).index_add(0, which, x)
+            return which.t().to(x) @ x if which.ndim == 2 else torch.zeros_like(mb.adv[units]).index_add(0, which, x)
         logratio, entropy = of_step(logratio), of_step(entropy)
     loss = -clipped_surrogate(logratio, mb.adv[units], config.clip_coef) - ent_coef * entropy
     if per_stock: loss = loss + config.vf_coef * 0.5 * (out[:, 1] - mb.ret[units]) ** 2

@@ -18,7 +18,7 @@ from .weights import normalize_neutral
 
 # %% auto #0
 __all__ = ['bernoulli_logp', 'bernoulli_entropy', 'Days', 'spans', 'chunk_rows', 'at_step', 'score', 'walk', 'Rollout',
-           'draw_actors', 'rollout', 'greedy_exits']
+           'draw_actors', 'rollout', 'greedy_exits', 'exit_chances']
 
 # %% ../nbs/06_rollout.ipynb #e-bernoulli
 def bernoulli_logp(
@@ -52,12 +52,16 @@ class Days:
         features: FeatureSet,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,  # of the features; decisions are taken in float64
+        t: int | None = None,                # only this snapshot's features, at every snapshot; None: each its own
     ) -> Days:
-        "Features, masks, weights and marks of all days of a panel."
-        stock, context = features(panel)
+        "Features, masks, weights and marks of all days of a panel; in bfloat16 only the features of the stocks."
+        stock, context = features(panel) if t is None else features.at(panel, t)
         def tensor(a): return torch.from_numpy(np.array(a)).to(device)
-        return cls(tensor(stock).to(dtype), tensor(context).to(dtype), tensor(may_act(panel)),
-                   tensor(normalize_neutral(panel.weights)), tensor(panel.marks()), features.per_side)
+        book = torch.float32 if dtype == torch.bfloat16 else dtype
+        stock, context = tensor(stock).to(dtype), tensor(context).to(book)
+        if t is not None: stock, context = (x.expand(-1, panel.T, *x.shape[2:]) for x in (stock, context))
+        return cls(stock, context, tensor(may_act(panel)), tensor(normalize_neutral(panel.weights)),
+                   tensor(panel.marks()), features.per_side)
 
     def __len__(self) -> int: return len(self.stock)
 
@@ -100,7 +104,7 @@ def chunk_rows(
     device: torch.device,
 ) -> int:
     "Rows whose activations fit a core's cache; on a GPU as many as fill it."
-    return max(256, 2**19 // hidden) if device.type == "cpu" else 2**20
+    return max(256, (2**19 if device.type == "cpu" else 2**26) // hidden)
 
 # %% ../nbs/06_rollout.ipynb #e-onehot
 def at_step(
@@ -129,7 +133,7 @@ def score(
     parts = [row_heads(net.own, book[i:j], net.w2, net.b2, net.w_head, net.b_head,
                        stock[a:b], at_step(step[a:b], i, j, stock.dtype))
              for i, j, a, b in spans(offsets, chunk_rows(len(net.b2), stock.device))]
-    return torch.cat(parts) if parts else stock.new_zeros(0, len(net.b_head))
+    return torch.cat(parts) if parts else book.new_zeros(0, len(net.b_head))
 
 # %% ../nbs/06_rollout.ipynb #e-walk
 class _Step(NamedTuple):
@@ -142,6 +146,22 @@ class _Step(NamedTuple):
     out: torch.Tensor        # (R, K) logit, and value if K=2
     leaves: torch.Tensor     # (R,) bool, who exits
 
+def _check_widths(net, days):
+    "Raise ValueError where the features are not as many as the network takes."
+    check_width("stock features", days.stock, len(net.own), "those it was made for")
+    check_width("context", days.context, net.ctx1[0].shape[1] - 3, "its own less exited long, exited short and time")
+
+def _see(net, days, held, t, sampled=None):
+    "Snapshot t: the book, its embedding, which cells of (B, N) can act, their features, and what the net says of them."
+    B, T, N = days.may_act.shape
+    context = days.state(held, t)
+    embedding = net.embed(context)
+    acts = days.may_act[:, t] & held
+    if sampled is not None: acts &= sampled(t)
+    cell = acts.flatten().nonzero()[:, 0]
+    stock = days.stock[:, t].reshape(B * N, -1).index_select(0, cell)
+    return context, embedding, cell, stock, score(net, stock, cell // N, embedding)
+
 def walk(
     net: FoldedNet,
     days: Days,
@@ -150,17 +170,10 @@ def walk(
 ) -> Iterator[_Step]:
     "All days in lockstep: at each snapshot yields what was seen and decided. ValueError where widths do not fit."
     B, T, N = days.may_act.shape
-    check_width("stock features", days.stock, len(net.own), "those it was made for")
-    check_width("context", days.context, net.ctx1[0].shape[1] - 3, "its own less exited long, exited short and time")
+    _check_widths(net, days)
     held = torch.ones(B, N, dtype=torch.bool, device=days.stock.device)
     for t in range(T):
-        context = days.state(held, t)
-        embedding = net.embed(context)
-        acts = days.may_act[:, t] & held
-        if sampled is not None: acts &= sampled(t)
-        cell = acts.flatten().nonzero()[:, 0]
-        stock = days.stock[:, t].reshape(B * N, -1).index_select(0, cell)
-        out = score(net, stock, cell // N, embedding)
+        context, embedding, cell, stock, out = _see(net, days, held, t, sampled)
         leaves = decide(t, cell, out[:, 0])
         held.view(-1)[cell[leaves]] = False
         yield _Step(t, context, embedding, cell, stock, out, leaves)
@@ -262,7 +275,8 @@ def _record(net: FoldedNet, days: Days, steps: list[_Step]) -> Rollout:
     "The steps of a walk side by side, with what follows from them."
     B, T, N = days.may_act.shape
     def rows(key): return torch.cat([getattr(s, key) for s in steps])
-    out, action, exit_step = rows("out"), rows("leaves").to(days.stock.dtype), _exit_step(steps, days)
+    out, exit_step = rows("out"), _exit_step(steps, days)
+    action = rows("leaves").to(out.dtype)
     pays = days.mark.gather(1, exit_step[:, None]).squeeze(1)
     return Rollout(
         context=rows("context"), stock=rows("stock"), cell=torch.cat([s.cell + s.t * B * N for s in steps]),
@@ -277,4 +291,19 @@ def greedy_exits(
     days: Days,     # B days
 ) -> torch.Tensor:  # (B, N) int64
     "Exit where the probability is over 0.5; what is left exits at T-1."
-    return _exit_step(walk(net, days, lambda t, cell, logit: logit > 0), days)
+    return _exit_step(walk(net, days, lambda t, cell, logit: torch.sigmoid(logit) > 0.5), days)
+
+# %% ../nbs/06_rollout.ipynb #e-chance
+@torch.no_grad()
+def exit_chances(
+    net: FoldedNet,
+    days: Days,          # B days, their features at t at least
+    held: torch.Tensor,  # (B, N) bool, what has not exited
+    t: int,              # snapshot
+) -> torch.Tensor:       # (B, N) probability of exiting, 0 for a stock that cannot act
+    "What the network makes of one snapshot of a book in any state; ValueError where widths do not fit."
+    _check_widths(net, days)
+    cell, out = (_see(net, days, held, t)[k] for k in (2, 4))
+    chance = out.new_zeros(held.numel())
+    chance[cell] = torch.sigmoid(out[:, 0])
+    return chance.view(held.shape)

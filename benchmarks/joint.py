@@ -2,8 +2,8 @@
 
     python benchmarks/joint.py            the specified settings, then settings of our own; about 15 minutes
 
-Every seed that is done is added to benchmarks/joint.csv at once; one that is there already is not run again. The notebook
-09_agent draws the curves."""
+Every seed that is done is added to benchmarks/joint.csv at once; one that is there already is not run again.
+The notebook 09_agent draws the curves."""
 import os
 import sys
 import time
@@ -22,14 +22,15 @@ SETTINGS = {
 
 
 def curve(config: PPOConfig, seed: int, every: int = 20) -> pd.DataFrame:
-    "One row a look: epoch, payoff of the policy on the last 100 days, of its draws on training days, seconds of training."
+    "One row a look: epoch, payoff of the policy on unseen days, of its draws in training, seconds of training."
     train, test = IntradayPanel.synthetic().split(200)
     rows, looking, start = [], 0.0, time.perf_counter()
 
     def look(agent):
         nonlocal looking
         epoch = len(agent.history)
-        if epoch % every and epoch != 1: return
+        if epoch % every and epoch != 1:
+            return
         before = time.perf_counter()
         drawn = agent.history.payoff.tail(5).mean()
         rows.append((epoch, payoff(test, agent.policy.exit_steps(test)).mean(), drawn, before - start - looking))
@@ -45,14 +46,17 @@ def main() -> None:
     for name, config in SETTINGS.items():
         for seed in (7, 8, 9):
             done = pd.read_csv(CSV) if CSV.exists() else pd.DataFrame(columns=["settings", "seed"])
-            if ((done.settings == name) & (done.seed == seed)).any(): continue
+            if ((done.settings == name) & (done.seed == seed)).any():
+                continue
             new = curve(config, seed).assign(settings=name, seed=seed)
             both = new if done.empty else pd.concat([done, new])
             part = CSV.with_suffix(".part")
-            both[["settings", "seed", "epoch", "payoff", "drawn", "seconds"]].to_csv(part, index=False, float_format="%.6g")
+            columns = ["settings", "seed", "epoch", "payoff", "drawn", "seconds"]
+            both[columns].to_csv(part, index=False, float_format="%.6g")
             os.replace(part, CSV)
             last = new.iloc[-1]
-            print(f"{name}, seed {seed}: {last.payoff:.5f} after {last.epoch:.0f} epochs, {last.seconds:.0f} s", flush=True)
+            print(f"{name}, seed {seed}: {last.payoff:.5f} after {last.epoch:.0f} epochs, {last.seconds:.0f} s",
+                  flush=True)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,9 @@ class There(torch.Tensor):
 
     @staticmethod
     def __new__(cls, inner, requires_grad=False):
-        self = torch.Tensor._make_wrapper_subclass(cls, inner.shape, strides=inner.stride(), dtype=inner.dtype,
-                                                   storage_offset=inner.storage_offset(), requires_grad=requires_grad)
+        self = torch.Tensor._make_wrapper_subclass(
+            cls, inner.shape, strides=inner.stride(), storage_offset=inner.storage_offset(), dtype=inner.dtype,
+            requires_grad=requires_grad)
         self.inner = inner
         return self
 
@@ -34,7 +35,7 @@ class There(torch.Tensor):
         new._is_param = getattr(self, "_is_param", False)
         return new
 
-    def __reduce_ex__(self, protocol): return self.inner.__reduce_ex__(protocol)  # torch.load brings it to the processor
+    def __reduce_ex__(self, protocol): return self.inner.__reduce_ex__(protocol)  # torch.load brings it to the CPU
 
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):

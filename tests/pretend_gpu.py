@@ -42,7 +42,7 @@ class There(torch.Tensor):
         kwargs = kwargs or {}
         given = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, torch.Tensor)]
         if func is not torch.ops.aten.copy_.default and any(not isinstance(x, There) and x.ndim for x in given):
-            raise RuntimeError(f"{func}: expected all tensors on the same device, found cuda:0 and cpu")
+            raise RuntimeError(f"{func}: expected tensors on one device, found cuda:0 and cpu")
         known = {id(x.inner): x for x in given if isinstance(x, There)}
         args, kwargs = tree_map(lambda x: x.inner if isinstance(x, There) else x, (args, kwargs))
         out = func(*args, **kwargs)

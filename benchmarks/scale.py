@@ -76,14 +76,15 @@ class Peak:
 def point(args) -> dict:
     "Open a panel, train some epochs, and decide and judge every day of it."
     from eod_exit_ppo import FactorizedPPOEOD, IntradayPanel, PPOConfig, payoff
+    from eod_exit_ppo import agent as agent_module
     from eod_exit_ppo.data import day_blocks
+    agent_module._KEPT = 0  # small panels are otherwise kept ready as features: the same work at every size
     config = PPOConfig(hidden=args.width, initial_exit=0.001, lr=1e-9, lr_schedule="constant", refresh_until=0,
                        ent_coef=0.0, eval_every=10**9, epochs=args.epochs + 1)
     before, peak = Peak.now(), Peak()
     start = time.perf_counter()
     arrays = {k: np.load(Path(args.folder) / f"{k}.npy", mmap_mode="r") for k in ("signals", "weights", "returns")}
     agent = FactorizedPPOEOD.from_panel(panel := IntradayPanel(**arrays), config=config)
-    agent._days = None  # small panels are otherwise kept ready as features: the same work at every size
     opened = time.perf_counter() - start
     agent.train(progress=False)
     seconds, opened_peak = agent.history.seconds.to_numpy()[1:], peak.stop()

@@ -206,6 +206,8 @@ def _needed(panel):
     return panel
 
 # %% ../nbs/09_agent.ipynb #e-agent
+_KEPT = 2**22  # the features of a panel of so many stock-snapshots are kept ready; of a larger one, a round's at a time
+
 class FactorizedPPOEOD:
     """Learns when each stock of a long/short book should leave before the close.
 
@@ -271,7 +273,7 @@ class FactorizedPPOEOD:
         self.unit = 1.0 if panel is None else typical_return(panel)
         self._rows, self._seen, self._days = [], None, None
         self._dtype = torch.float32 if panel is None else _dtype_of(config.precision, self.device)
-        if panel is not None and np.prod(panel.shape) <= 2**22:
+        if panel is not None and np.prod(panel.shape) <= _KEPT:
             self._days = Days.of(panel, self.features, self.device, self._dtype)
 
     @property

@@ -5,6 +5,8 @@ try:
     from .agent import METRICS, FactorizedPPOEOD, LearnedPolicy, main, plot_history
     from .baselines import ExactOptimum, ExitAt, Hindsight, Hold, LeastSquaresMC, Threshold
     from .data import IntradayPanel, make_synthetic_data
+    from .direct import DirectGradient
+    from .evaluate import compare
     from .features import FeatureSet, check_causal, make_features_and_context
     from .gae import gae  # after the modules are loaded: the function, not its module
     from .model import ActorCritic
@@ -21,6 +23,7 @@ except ModuleNotFoundError as error:
 __all__ = [
     "METRICS",
     "ActorCritic",
+    "DirectGradient",
     "ExactOptimum",
     "ExitAt",
     "FactorizedPPOEOD",
@@ -33,6 +36,7 @@ __all__ = [
     "PPOConfig",
     "Threshold",
     "check_causal",
+    "compare",
     "exposure",
     "first_exit",
     "gae",

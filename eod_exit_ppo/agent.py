@@ -24,11 +24,11 @@ from .features import FeatureSet, feature_set
 from .model import ActorCritic, fold_model, refresh_statistics
 from .payoff import payoff
 from .ppo import Credit, PPOConfig, book_credit, explained_var, ppo_update, stock_credit
-from .rollout import Days, Rollout, exit_chances, greedy_exits, rollout
+from .rollout import Days, Rollout, exit_chances, greedy_exits, rollout, sub_books
 from .weights import normalize_neutral
 
 # %% auto #0
-__all__ = ['METRICS', 'LearnedPolicy', 'typical_return', 'sub_books', 'FactorizedPPOEOD', 'plot_history', 'main']
+__all__ = ['METRICS', 'LearnedPolicy', 'typical_return', 'FactorizedPPOEOD', 'plot_history', 'main']
 
 # %% ../nbs/09_agent.ipynb #e-widths
 def _widths(days: Days) -> tuple[int, int]:
@@ -146,24 +146,6 @@ METRICS = dict(
     lr="learning rate of the epoch",
     seconds="wall time of the epoch, without the look at the evaluation days",
 )
-
-# %% ../nbs/09_agent.ipynb #e-sub
-def sub_books(
-    days: Days,                  # B days of N stocks
-    size: int | None,            # so many stocks of each; None, or N or more: the days as they are
-    generator: torch.Generator,  # draws them, without replacement
-) -> Days:                       # B days of `size` stocks
-    "A book of its own from some stocks of each day, its weights normalized again; ValueError for a size below 1."
-    if size is not None and size < 1: raise ValueError(f"stock_subsample is {size}: give at least 1, or None for all")
-    if size is None or size >= days.weight.shape[1]: return days
-    keys = torch.rand(days.weight.shape, generator=generator, device=days.weight.device)
-    at = keys.topk(size, 1).indices.sort(1).values
-    def pick(x): return torch.take_along_dim(x, at[:, None], 2)
-    w = days.weight.gather(1, at)
-    long, short = w.clamp(min=0), w.clamp(max=0)
-    w = sum(side / side.abs().sum(1, keepdim=True).clamp(min=1e-30) for side in (long, short))
-    return replace(days, stock=torch.take_along_dim(days.stock, at[:, None, :, None], 2), may_act=pick(days.may_act),
-                   mark=pick(days.mark), weight=w)
 
 # %% ../nbs/09_agent.ipynb #e-helpers
 def _hold_out(panel, n_train_days):

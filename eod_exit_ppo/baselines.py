@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from .data import IntradayPanel, day_blocks, synthetic_alpha
-from .payoff import first_exit, may_act
+from .payoff import first_exit, may_act, net_marks
 from .weights import normalize_neutral
 
 # %% auto #0
@@ -24,10 +24,10 @@ __all__ = ['aligned_marks', 'Hold', 'ExitAt', 'in_blocks', 'Hindsight', 'best_le
 def aligned_marks(
     panel: IntradayPanel,  # D days, T snapshots, N stocks
 ) -> np.ndarray:           # (D, T, N) float32, what each position has made so far, 0 where the weight is 0
-    "Each stock's return so far, seen from its position: `sign(w) * mark`."
+    "What leaving would bring each position, after costs: `sign(w) * mark`, less the cost of leaving there."
     if not isinstance(panel, IntradayPanel):
         raise TypeError(f"panel is a {type(panel).__name__}: give an IntradayPanel")
-    return np.sign(panel.weights)[:, None, :] * panel.marks()
+    return np.sign(panel.weights)[:, None, :] * net_marks(panel)
 
 # %% ../nbs/04_baselines.ipynb #hold
 @dataclass(frozen=True)
@@ -205,16 +205,18 @@ class ExactOptimum:
     def boundary(
         self,
         abs_signal: np.ndarray,  # (...) the signal seen from the position, sign(w) * s; |s| where w has the sign of s
-    ) -> np.ndarray:             # (T-1, ...) float64, leave at t if the aligned return is above [t]
+        costs: np.ndarray = (0, 0),  # (2, ...) of leaving early and at the close, shares of the weight
+    ) -> np.ndarray:             # (T-1, ...) float64, leave at t if what it brings after costs is above [t]
         "The exit boundary, which is also the value of going on after each snapshot."
-        return self._induction(abs_signal)[1:]
+        return self._induction(abs_signal, costs)[1:]
 
     def value(
         self,
         abs_signal: np.ndarray,  # (...) as in `boundary`
-    ) -> np.ndarray:             # (...) float64, expected aligned return at the exit
+        costs: np.ndarray = (0, 0),  # (2, ...) likewise
+    ) -> np.ndarray:             # (...) float64, expected aligned return at the exit, after costs
         "What a position is worth at the prior close if it is left at the best moment."
-        return self._induction(abs_signal)[0]
+        return self._induction(abs_signal, costs)[0]
 
     def exit_steps(self, panel: IntradayPanel) -> np.ndarray:
         "(D, N) int64: the first snapshot above the boundary. Raises ValueError if the panel's T is not that of `f`."
@@ -223,15 +225,16 @@ class ExactOptimum:
 
     def _first_above(self, panel):
         "Exit steps of one block of days."
-        c = self.boundary(np.sign(panel.weights) * panel.signals)  # (T-1, D, N)
+        costs = (0, 0) if panel.costs is None else panel.costs
+        c = self.boundary(np.sign(panel.weights) * panel.signals, costs)  # (T-1, D, N)
         return first_exit(_over(aligned_marks(panel), may_act(panel), np.moveaxis(c, 0, 1)))
 
-    def _induction(self, u):
+    def _induction(self, u, costs):
         "(T, ...): c_{-1}, c_0, ..., c_{T-2}."
-        u = np.asarray(u, dtype=np.float64)
-        c = [self.alpha * u * self.f[-1]]
+        u, (early, close) = np.asarray(u, dtype=np.float64), np.asarray(costs, dtype=np.float64)
+        c = [self.alpha * u * self.f[-1] - close]
         for f in self.f[-2::-1]:
-            z = (self.alpha * u * f - c[0]) / self.noise
+            z = (self.alpha * u * f - early - c[0]) / self.noise
             Phi, phi = torch.special.ndtr(torch.as_tensor(z)).numpy(), np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
             c.insert(0, c[0] + self.noise * (z * Phi + phi))
         return np.stack(c)

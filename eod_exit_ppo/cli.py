@@ -19,11 +19,12 @@ import typer
 from .agent import FactorizedPPOEOD, plot_history
 from .baselines import ExactOptimum, Hold
 from .data import IntradayPanel
+from .evaluate import compare
 from .payoff import payoff
 from .ppo import PPOConfig
 
 # %% auto #0
-__all__ = ['app', 'Seed', 'Epochs', 'Threads', 'Overwrite', 'Panel', 'read_panel', 'compare', 'check_out', 'write_run',
+__all__ = ['app', 'Seed', 'Epochs', 'Threads', 'Overwrite', 'Panel', 'read_panel', 'summary', 'check_out', 'write_run',
            'plain_errors', 'Recipe', 'about', 'demo', 'train', 'exits_table', 'evaluate']
 
 # %% ../nbs/14_cli.ipynb #e-read
@@ -41,18 +42,17 @@ def read_panel(
     raise ValueError(f"{path.name} is neither Parquet nor CSV: give a file that ends in .parquet or .csv")
 
 # %% ../nbs/14_cli.ipynb #e-table
-def compare(
+def summary(
     panel: IntradayPanel,  # the days to judge on
     policies: dict,        # name -> anything with exit_steps(panel); the first is what the others are held against
 ) -> str:                  # a line each
-    "Mean payoff a day of each policy, and its difference from the first with one standard error."
-    earned = {name: payoff(panel, policy.exit_steps(panel)) for name, policy in policies.items()}
-    base, *others = earned
-    lines = [f"{'':22}{'payoff a day':>14}   against {base}", f"{base:22}{earned[base].mean():14.6f}"]
-    for name in others:
-        gain = earned[name] - earned[base]
-        error = f" +- {gain.std(ddof=1) / len(gain)**0.5:.6f}" if len(gain) > 1 else ""
-        lines.append(f"{name:22}{earned[name].mean():14.6f}   {gain.mean():+.6f}{error}")
+    "Mean payoff a day of each policy, and its gain over the first with a 95% interval; no interval under 10 days."
+    base = next(iter(policies))
+    lines = [f"{'':16}{'payoff a day':>14}   gain over {base}, 95% interval"]
+    for name, row in compare(policies, panel, baseline=base).iterrows():
+        gain = "" if name == base else f"   {row.gain:+.6f}"
+        interval = "" if name == base or np.isnan(row.low) else f"  [{row.low:+.6f}, {row.high:+.6f}]"
+        lines.append(f"{name:16}{row['mean']:14.6f}{gain}{interval}")
     return "\n".join(lines)
 
 # %% ../nbs/14_cli.ipynb #e-run
@@ -138,7 +138,7 @@ def demo(
     agent = FactorizedPPOEOD.from_panel(train_days, test_days, seed=seed)
     agent.train(epochs=epochs, progress=sys.stderr.isatty())
     policies = {"holding": Hold(), "learned policy": agent.policy, "exact optimum": ExactOptimum.synthetic()}
-    typer.echo(f"\nOn the 100 days that it never saw:\n{compare(test_days, policies)}")
+    typer.echo(f"\nOn the 100 days that it never saw:\n{summary(test_days, policies)}")
     held, learned, best = (payoff(test_days, p.exit_steps(test_days)).mean() for p in policies.values())
     typer.echo(f"\nOf what the optimum gains over holding, the agent has found {(learned - held) / (best - held):.1%}.")
     if out is not None:
@@ -170,7 +170,7 @@ def train(
     agent = FactorizedPPOEOD.from_panel(fit, judge, getattr(PPOConfig, recipe.name)(), seed, device)
     agent.train(epochs=epochs, progress=sys.stderr.isatty())
     write_run(out, agent)
-    typer.echo(f"\n{compare(judge, {'holding': Hold(), 'learned policy': agent.policy})}\n\nThe run is in {out}")
+    typer.echo(f"\n{summary(judge, {'holding': Hold(), 'learned policy': agent.policy})}\n\nThe run is in {out}")
 
 # %% ../nbs/14_cli.ipynb #e-evaluate
 def exits_table(
@@ -199,7 +199,7 @@ def evaluate(
     if (last_days or 1) > days.D: raise ValueError(f"--last-days {last_days}, but there are {days.D}")
     days, policy = days if last_days is None else days[-last_days:], agent.policy
     typer.echo(f"{days.D} days, {days.dates[0]} .. {days.dates[-1]}\n"
-               f"{compare(days, {'holding': Hold(), 'learned policy': policy})}")
+               f"{summary(days, {'holding': Hold(), 'learned policy': policy})}")
     if exits is not None:
         exits_table(days, policy.exit_steps(days)).to_csv(exits, index=False)
         typer.echo(f"\nThe exits are in {exits}")

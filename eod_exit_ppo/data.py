@@ -76,14 +76,15 @@ def _labels(name, values, n, default):
 # %% ../nbs/00_data.ipynb #e-shapes
 def _shaped(p):
     "The fields of a panel under construction as read-only arrays of the right dtype and shape."
-    a = {k: _float32(k, getattr(p, k)) for k in ("signals", "returns", "weights", "extra") if getattr(p, k) is not None}
+    a = {k: _float32(k, getattr(p, k)) for k in ("signals", "returns", "weights", "extra", "costs")
+         if getattr(p, k) is not None}
     if p.tradable is not None: a["tradable"] = _read_only(np.asanyarray(p.tradable))
     shape = a["returns"].shape
     if len(shape) != 3: raise ValueError(f"returns has shape {shape}: give (days, snapshots, stocks)")
     if 0 in shape: raise ValueError(f"the panel is empty: returns has shape {shape}, give at least one of each")
     D, T, N = shape
     for k, v in a.items():
-        wanted = (D, N) if k in ("signals", "weights") else shape + (v.shape[3:4] or (1,)) if k == "extra" else shape
+        wanted = dict(signals=(D, N), weights=(D, N), costs=(2, N), extra=shape + (v.shape[3:4] or (1,))).get(k, shape)
         if v.shape != wanted: raise ValueError(f"{k} has shape {v.shape} but returns of shape {shape} ask for {wanted}")
         if k == "tradable" and v.dtype != bool: raise TypeError(f"tradable has dtype {v.dtype}: give booleans")
     dates = np.arange(D) if p.dates is None else _as_dates(p.dates)
@@ -116,6 +117,9 @@ def _check_values(p):
         _refuse(p, k, lambda days, k=k: ~np.isfinite(getattr(p, k)[days]), "non-finite values",
                 "give finite numbers, or weight 0 and signal 0 for a stock without one")
     _refuse(p, "returns", lambda days: np.isinf(p.returns[days]), "infinite values", "NaN says not quoted")
+    bad = [] if p.costs is None else np.flatnonzero(~((p.costs >= 0) & (p.costs < 1)).all(0))
+    if len(bad): raise ValueError(f"costs of stock {bad[0]} ({p.tickers[bad[0]]}) are {p.costs[:, bad[0]]}: "
+                                  "give shares of its weight, from 0 to below 1")
     if p.tradable is not None:
         _refuse(p, "tradable", lambda days: p.tradable[days] & np.isnan(p.returns[days]), "cells without a quote",
                 "a stock can be traded only where its return is known")
@@ -159,6 +163,23 @@ def _positions(idx, n, what):
     if not left: raise ValueError(f"no {what} is left: the panel would be empty")
     return slice(int(idx[0]) % n, int(idx[0]) % n + 1) if one else idx
 
+# %% ../nbs/00_data.ipynb #e-byticker
+def _by_ticker(name, value, tickers):
+    "(N,) float64 costs in basis points, from one number, one a stock, or a table by ticker."
+    if hasattr(value, "keys"):
+        lacking = [t for t in tickers if t not in value]
+        if lacking:
+            raise ValueError(f"{name}_bps lacks {len(lacking)} tickers, the first {lacking[0]}: name every stock")
+        value = [value[t] for t in tickers]
+    bps = np.asarray(value, dtype=np.float64)
+    if bps.shape not in ((), (len(tickers),)):
+        raise ValueError(f"{name}_bps has shape {bps.shape}: give one number, or one for each of {len(tickers)} stocks")
+    bps = np.broadcast_to(bps, (len(tickers),))
+    bad = ~((bps >= 0) & (bps < 1e4))
+    if bad.any(): raise ValueError(f"{name}_bps is {bps[bad.argmax()]} for {tickers[bad.argmax()]}: "
+                                   "give basis points, from 0 to below 10000")
+    return bps
+
 # %% ../nbs/00_data.ipynb #e-between
 def _between(dates, start, end):
     "Mask of the days from `start` to `end`, both included; None leaves an end open."
@@ -190,6 +211,7 @@ class IntradayPanel:
     times: np.ndarray | None = None     # (T,) str, names of the snapshots; default t0, t1, ...
     tickers: np.ndarray | None = None   # (N,) str; default S000, S001, ...
     extra: np.ndarray | None = None     # (D, T, N, K) float32 or None, anything else known at each snapshot
+    costs: np.ndarray | None = None     # (2, N) float32, paid per unit of weight: to leave early, at the close; None: 0
 
     def __post_init__(self):
         for name, value in _shaped(self).items(): object.__setattr__(self, name, value)
@@ -238,8 +260,15 @@ class IntradayPanel:
         "Stocks by position: an int (keeps N=1), a slice, positions (a permutation, say) or a mask."
         idx, every = _positions(idx, self.N, "stock"), slice(None)
         at = dict(signals=(every, idx), weights=(every, idx), tickers=idx)
-        at |= {k: (every, every, idx) for k in ("returns", "tradable", "extra")}
+        at |= {k: (every, every, idx) for k in ("returns", "tradable", "extra")} | dict(costs=(every, idx))
         return self._with(**{k: _take(getattr(self, k), i) for k, i in at.items()})
+
+    def with_costs(self, early_bps=0.0, close_bps=0.0) -> IntradayPanel:
+        """The same days with other costs, in basis points of what is traded: to leave before the close, and at it.
+
+        Each a number for all stocks, an array (N,), or a dict or Series by ticker that names them all."""
+        costs = np.stack([_by_ticker(k, v, self.tickers) for k, v in dict(early=early_bps, close=close_bps).items()])
+        return self._with(costs=_read_only((costs / 1e4).astype(np.float32)) if costs.any() else None)
 
     def split(self, n_train_days: int) -> tuple[IntradayPanel, IntradayPanel]:
         "The first `n_train_days` days and the rest, in time order."
@@ -281,6 +310,9 @@ def _summary(p):
     long, short = ((s * p.weights > 0).sum(1).mean() for s in (1, -1))
     rows = [(k, ends(getattr(p, k))) for k in ("dates", "times", "tickers")]
     rows += [("book", f"{long:.0f} long, {short:.0f} short on an average day"), ("tradable", f"{share:.1%} of cells")]
+    if p.costs is not None:
+        early, close = 1e4 * p.costs.astype(np.float64).mean(1)
+        rows += [("costs", f"{early:.3g} bps to leave early, {close:.3g} bps at the close (averages)")]
     return rows + ([] if p.extra is None else [("extra", f"{p.extra.shape[3]} more values a cell")])
 
 # %% ../nbs/00_data.ipynb #e-plot
@@ -306,6 +338,8 @@ def _plot_day(p, day, ax=None):
     return ax
 
 # %% ../nbs/00_data.ipynb #e-toframe
+_COSTS = ("cost_early", "cost_close")  # columns of a long table, shares of the weight
+
 def _to_frame(p):
     "The long table of a panel; times and tickers are categories, so that their order is kept."
     (D, T, N), codes = p.shape, pd.Categorical.from_codes
@@ -315,6 +349,7 @@ def _to_frame(p):
              "return": p.returns.ravel(), "signal": np.repeat(p.signals, T, axis=0).ravel(),
              "weight": np.repeat(p.weights, T, axis=0).ravel(), "tradable": p.tradable.ravel()}
     if p.extra is not None: table |= {f"extra{k}": p.extra[..., k].ravel() for k in range(p.extra.shape[3])}
+    if p.costs is not None: table |= {k: np.tile(c, D * T) for k, c in zip(_COSTS, p.costs)}
     return pd.DataFrame(table)
 
 # %% ../nbs/00_data.ipynb #e-codes
@@ -365,6 +400,12 @@ def _from_frame(df):
     if "tradable" in df:
         out["tradable"] = fill(mask := df["tradable"].to_numpy(), cell, shape, False)
         if mask.dtype != bool: raise TypeError(f"column tradable has dtype {mask.dtype}: give booleans")
+    if any(c in df for c in _COSTS):
+        out["costs"] = np.zeros((2, N), np.float32)
+        for name, own in zip(_COSTS, out["costs"]):
+            if name not in df: raise ValueError(f"the table lacks the column {name}: give {' and '.join(_COSTS)}")
+            own[n[::-1]] = values = _numbers(df, name)[::-1]
+            refuse(own[n] != values[::-1], f"{name} is not the same on all rows of its ticker")
     extra = sorted((c for c in df if re.fullmatch(r"extra\d+", str(c))), key=lambda c: int(c[5:]))
     if extra: out["extra"] = np.stack([fill(_numbers(df, c), cell, shape, np.nan) for c in extra], -1)
     return out

@@ -15,7 +15,7 @@ from .model import ActorCritic, FoldedNet, fold_model, refresh_statistics
 from .rollout import Days, bernoulli_entropy, score
 
 # %% auto #0
-__all__ = ['survival', 'expected_payoff', 'expected_state', 'exit_logits', 'objective', 'DirectGradient']
+__all__ = ['survival', 'expected_payoff', 'exit_logits', 'objective', 'DirectGradient']
 
 # %% ../nbs/09b_direct.ipynb #survival
 def survival(
@@ -31,20 +31,6 @@ def expected_payoff(
     "The mean of the day's payoff over all the exits that these probabilities could draw."
     return (days.weight[:, None] * days.mark * h * survival(h)).sum((1, 2))
 
-# %% ../nbs/09b_direct.ipynb #state
-def expected_state(
-    days: Days,
-    alive: torch.Tensor,  # (B, N) S at t
-    t: int,               # snapshot
-) -> torch.Tensor:        # (B, C+3)
-    "The book's context at t, as `Days.state`, the fractions exited at their expectation."
-    everyone = torch.ones_like(days.may_act[:, t])
-    context = days.state(everyone, t)
-    sides = [days.weight > 0, days.weight < 0]
-    of = [s.sum(1).clamp(min=1) if days.per_side else everyone.shape[1] for s in sides]
-    gone = [(s * (1 - alive)).sum(1) / n for s, n in zip(sides, of)]
-    return torch.cat([context[:, :-3], torch.stack(gone, 1).to(context), context[:, -1:]], 1)
-
 # %% ../nbs/09b_direct.ipynb #logits
 def exit_logits(
     net: FoldedNet,
@@ -57,7 +43,7 @@ def exit_logits(
     for t in range(T - 1):
         cell = days.may_act[:, t].flatten().nonzero()[:, 0]
         stock = days.stock[:, t].reshape(B * N, -1)[cell]
-        out = score(net, stock, cell // N, net.embed(expected_state(days, alive, t)))[:, 0]
+        out = score(net, stock, cell // N, net.embed(days.state(alive, t)))[:, 0]
         logits.append(torch.full_like(alive, -math.inf).view(-1).scatter(0, cell, out).view(B, N))
         alive = alive * torch.sigmoid(-logits[-1])
     return torch.stack([*logits, torch.full_like(alive, math.inf)], 1)
@@ -80,7 +66,7 @@ def objective(
 def _refresh(model, days):
     "BatchNorm's statistics from what the policy sees on these days."
     T, alive = days.may_act.shape[1], survival(exit_logits(fold_model(model), days).sigmoid())
-    context = torch.stack([expected_state(days, alive[:, t], t) for t in range(T)], 1).flatten(0, 1)
+    context = torch.stack([days.state(alive[:, t], t) for t in range(T)], 1).flatten(0, 1)
     d, t, i = days.may_act.nonzero(as_tuple=True)
     refresh_statistics(model, days.stock[d, t, i], d * T + t, context)
 

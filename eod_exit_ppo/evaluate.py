@@ -12,7 +12,7 @@ from .data import IntradayPanel
 from .payoff import check_exit_steps, exposure, may_act, payoff
 
 # %% auto #0
-__all__ = ['METRICS', 'COLOURS', 'decide', 'daily_payoffs', 'block_length', 'block_bootstrap', 'compare', 'colours_of',
+__all__ = ['MEASURES', 'COLOURS', 'decide', 'daily_payoffs', 'block_length', 'block_bootstrap', 'compare', 'colours_of',
            'plot_payoff', 'plot_exit_times', 'hazard', 'plot_hazard', 'plot_day', 'best_cut', 'exit_boundary',
            'plot_boundary']
 
@@ -105,7 +105,7 @@ def _chunks(n, most):
     return [most] * (n // most) + ([n % most] if n % most else [])
 
 # %% ../nbs/10_evaluate.ipynb #e-metrics
-METRICS = {
+MEASURES = {
     "mean": "average daily payoff, as a share of one side's capital",
     "std": "standard deviation of the daily payoff",
     "gain": "average daily payoff less that of the baseline on the same days (holding, if nothing else is said)",
@@ -127,7 +127,7 @@ METRICS = {
 def _share(part, whole): return part / whole if whole > 0 else np.nan
 
 def _row(panel, steps, base, best, days_a_year, block, **bootstrap):
-    "The metrics of one policy, in the order of METRICS."
+    "The metrics of one policy, in the order of MEASURES."
     P, left, early = payoff(panel, steps), exposure(panel, steps), steps < panel.T - 1
     gain, std, total = P - base, P.std(ddof=1) if len(P) > 1 else np.nan, np.concatenate([[0], P.cumsum()])
     b = block_length(gain) if block is None else block
@@ -148,7 +148,7 @@ def compare(
     block: int | None = None,  # days a block; default: `block_length` of each row's daily gain
     level: float = 0.95,       # confidence of the gain's interval
     days_a_year: int = 252,    # to annualize the Sharpe ratio; 1 leaves it daily
-) -> pd.DataFrame:             # a row a policy, the columns of METRICS
+) -> pd.DataFrame:             # a row a policy, the columns of MEASURES
     """Judge policies on the same days. "hold" is there as a baseline even if it isn't among the names.
 
     Raises TypeError or ValueError naming the policy if its exit steps make no sense on this panel."""
@@ -159,7 +159,7 @@ def compare(
     base, best = (payoff(panel, decide(p, panel, "baseline")) for p in (base, Hindsight()))
     how = dict(days_a_year=days_a_year, block=block, seed=seed, n_boot=n_boot, level=level)
     rows = {name: _row(panel, decide(p, panel, name), base, best, **how) for name, p in policies.items()}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(METRICS)).rename_axis("policy")
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(MEASURES)).rename_axis("policy")
 
 # %% ../nbs/10_evaluate.ipynb #e-colours
 COLOURS = {"long": "#0072B2", "short": "#D55E00", "threshold": "#CC79A7", "hold": "#7F7F7F", "optimum": "#000000",

@@ -237,7 +237,7 @@ def _path(panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.nd
         r = np.ascontiguousarray(panel.returns[days, :past])
         column = dict(zip(_COLUMNS, np.moveaxis(stock[days], -1, 0)))  # views to write into
         weight = _fill_overnight(column, s, w)
-        _fill_path(column, context[days], r, w, weight, wanted)
+        _fill_path(column, context[days], r, w, weight, wanted, panel.costs)
     return stock, context
 
 path_features = FeatureSet("path", _path, build_at=_path, per_side=True, columns=_COLUMNS, context_columns=_CONTEXT)
@@ -257,7 +257,7 @@ def _fill_overnight(column, s, w) -> np.ndarray:
     return weight
 
 # %% ../nbs/02_features.ipynb #path-own
-def _fill_path(column, context, r, w, weight, wanted) -> None:
+def _fill_path(column, context, r, w, weight, wanted, costs) -> None:
     "The columns that follow the day, (B, T, N) each, and the context (B, T, C), at the wanted ones of the snapshots r."
     g = np.sign(w)[:, None]
     mean, std, p10, p50, p90, n = _cross_section(r, fence=3)
@@ -272,7 +272,8 @@ def _fill_path(column, context, r, w, weight, wanted) -> None:
     v, t = np.sqrt(v), np.arange(1, 1 + len(n[0]), dtype=np.float32)[wanted]
     per_v = np.divide(1, v, out=np.zeros_like(v), where=v > 1e-19)
     ret, change = _tame(a * u), _tame(change * u)
-    column["ret"][:], column["change"][:] = ret, change
+    column["ret"][:] = ret if costs is None else _tame((a - (g != 0) * (costs[0] - costs[1])) * u)
+    column["change"][:] = change
     column["ret_own"][:] = a * per_v
     column["best"][:] = _tame(best * u)
     column["giveback"][:] = (best - a) * per_v

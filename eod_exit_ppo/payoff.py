@@ -9,7 +9,7 @@ from .data import IntradayPanel, _everywhere, day_blocks, last_mark
 from .weights import normalize_neutral
 
 # %% auto #0
-__all__ = ['may_act', 'first_exit', 'check_exit_steps', 'payoff', 'exposure']
+__all__ = ['may_act', 'first_exit', 'check_exit_steps', 'net_marks', 'payoff', 'exposure']
 
 # %% ../nbs/03_payoff.ipynb #e-mayact
 def may_act(
@@ -67,20 +67,47 @@ def check_exit_steps(
     _refuse(panel, steps, stuck, "exits where the stock cannot be traded", "see may_act")
     return steps
 
+# %% ../nbs/03_payoff.ipynb #e-net
+def net_marks(
+    panel: IntradayPanel,  # D days, T snapshots, N stocks
+) -> np.ndarray:           # (D, T, N) float32, without NaN
+    "The return that leaving at each snapshot brings, costs taken off: `mark - sign(w) * cost`."
+    marks = panel.marks()
+    if panel.costs is None: return marks
+    early, close = panel.costs
+    marks, side = np.array(marks), np.sign(panel.weights)
+    marks[:, :-1] -= (side * early)[:, None]
+    marks[:, -1] -= side * close
+    return marks
+
 # %% ../nbs/03_payoff.ipynb #e-payoff
+def _early_close(cost_bps):
+    "Costs as the two arguments of `with_costs`."
+    if hasattr(cost_bps, "columns"):  # a table by ticker
+        lacking = [c for c in ("early", "close") if c not in cost_bps]
+        if lacking: raise ValueError(f"cost_bps lacks the column {lacking[0]}: give early and close, a row a ticker")
+        if not cost_bps.index.is_unique: raise ValueError("cost_bps names a ticker twice: give each once")
+        return cost_bps["early"], cost_bps["close"]
+    return cost_bps if isinstance(cost_bps, (tuple, list)) and len(cost_bps) == 2 else (cost_bps,)
+
 def payoff(
     panel: IntradayPanel,    # D days, T snapshots, N stocks
     exit_steps: np.ndarray,  # (D, N) int, the snapshot at which each stock leaves, in 0..T-1
+    cost_bps=None,  # instead of the panel's costs: early, (early, close), or a table of both by ticker, in basis points
 ) -> np.ndarray:             # (D,) float64, one payoff a day, as a share of one side's capital
-    """The day's payoff: weight times return at exit, summed over stocks.
+    """The day's payoff after costs: weight times return at exit, less the cost of the exit, summed over stocks.
 
-    A stock that is closed without a quote counts at its last mark. Raises what `check_exit_steps` raises."""
+    A stock that is closed without a quote counts at its last mark. Raises what `check_exit_steps` raises, and
+    ValueError for costs that make no sense."""
+    if cost_bps is not None: panel = panel.with_costs(*_early_close(cost_bps))
     steps, out = check_exit_steps(panel, exit_steps), np.empty(panel.D, np.float32)
     for days in day_blocks(panel.shape):
         r = _at(panel.returns[days], steps[days])
         gone = np.isnan(r).any(1)
         if gone.any(): r[gone] = _at(last_mark(panel.returns[days][gone]), steps[days][gone])
-        out[days] = np.einsum("dn,dn->d", normalize_neutral(panel.weights[days]), r, dtype=np.float64)
+        w = normalize_neutral(panel.weights[days])
+        if panel.costs is not None: r = r - np.sign(w) * np.where(steps[days] < panel.T - 1, *panel.costs)
+        out[days] = np.einsum("dn,dn->d", w, r, dtype=np.float64)
     return out.astype(np.float64)
 
 # %% ../nbs/03_payoff.ipynb #e-exposure

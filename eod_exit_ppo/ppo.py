@@ -94,7 +94,8 @@ class PPOConfig:
         return replace(cls(
             credit="book", features="base", hidden=256, epochs=100, rollouts_per_epoch=64, stock_subsample=128,
             redraw="step", ppo_epochs=8, batch_size=1024, lr=3e-4, lr_schedule="constant", adam_beta2=0.999, lam=0.95,
-            adv_norm="standardize", ent_coef=5e-4, ent_coef_final=5e-4, vf_coef=0.5, refresh_until=1.0), **changes)
+            adv_norm="standardize", ent_coef=5e-4, ent_coef_final=5e-4, vf_coef=0.5, bn_momentum=0.1,
+            refresh_until=1.0), **changes)
 
     @classmethod
     def per_stock(cls, **changes) -> PPOConfig:

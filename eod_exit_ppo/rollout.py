@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from .data import IntradayPanel
 from .features import FeatureSet
 from .model import FoldedNet, check_width, row_heads
-from .payoff import may_act
+from .payoff import may_act, net_marks
 from .weights import normalize_neutral
 
 # %% auto #0
 __all__ = ['bernoulli_logp', 'bernoulli_entropy', 'Days', 'spans', 'chunk_rows', 'at_step', 'score', 'walk', 'Rollout',
-           'draw_actors', 'rollout', 'greedy_exits', 'exit_chances']
+           'draw_actors', 'sub_books', 'rollout', 'greedy_exits', 'exit_chances']
 
 # %% ../nbs/06_rollout.ipynb #e-bernoulli
 def bernoulli_logp(
@@ -42,7 +42,7 @@ class Days:
     context: torch.Tensor    # (B, T, C) features of the book
     may_act: torch.Tensor    # (B, T, N) bool
     weight: torch.Tensor     # (B, N) normalized
-    mark: torch.Tensor       # (B, T, N) return at the last quote
+    mark: torch.Tensor       # (B, T, N) return at the last quote, the cost of leaving taken off
     per_side: bool           # fractions exited: of the side, or of all stocks
 
     @classmethod
@@ -61,7 +61,7 @@ class Days:
         stock, context = tensor(stock).to(dtype), tensor(context).to(book)
         if t is not None: stock, context = (x.expand(-1, panel.T, *x.shape[2:]) for x in (stock, context))
         return cls(stock, context, tensor(may_act(panel)), tensor(normalize_neutral(panel.weights)),
-                   tensor(panel.marks()), features.per_side)
+                   tensor(net_marks(panel)), features.per_side)
 
     def __len__(self) -> int: return len(self.stock)
 
@@ -74,14 +74,14 @@ class Days:
 
     def state(
         self,
-        held: torch.Tensor,  # (B, N) bool, what has not exited
+        held: torch.Tensor,  # (B, N) bool, what has not exited; or the probability that it has not
         t: int,              # snapshot
     ) -> torch.Tensor:       # (B, C+3)
         "The book's context at t: its features, the fractions exited long and short, the time progress."
         T, N = self.may_act.shape[1:]
         sides = [self.weight > 0, self.weight < 0]
         of = [s.sum(1).clamp(min=1) if self.per_side else N for s in sides]
-        gone = [(s & ~held).sum(1) / n for s, n in zip(sides, of)]
+        gone = [(s * (1 - held.to(self.context))).sum(1) / n for s, n in zip(sides, of)]
         time = torch.full_like(gone[0], t / (T - 1) if T > 1 else 0.0)
         return torch.cat([self.context[:, t], torch.stack([*gone, time], 1).to(self.context)], 1)
 
@@ -245,14 +245,31 @@ def draw_actors(
     chosen = torch.zeros_like(keys, dtype=torch.bool)
     return chosen.scatter_(1, keys.topk(how_many, 1).indices, True)
 
+# %% ../nbs/06_rollout.ipynb #e-sub
+def sub_books(
+    days: Days,                  # B days of N stocks
+    size: int | None,            # so many stocks of each; None, or N or more: the days as they are
+    generator: torch.Generator,  # draws them, without replacement
+) -> Days:                       # B days of `size` stocks
+    "A book of its own from some stocks of each day, its weights normalized again; ValueError for a size below 1."
+    if size is not None and size < 1: raise ValueError(f"stock_subsample is {size}: give at least 1, or None for all")
+    if size is None or size >= days.weight.shape[1]: return days
+    keys = torch.rand(days.weight.shape, generator=generator, device=days.weight.device)
+    at = keys.topk(size, 1).indices.sort(1).values
+    def pick(x): return torch.take_along_dim(x, at[:, None], 2)
+    w = days.weight.gather(1, at)
+    long, short = w.clamp(min=0), w.clamp(max=0)
+    w = sum(side / side.abs().sum(1, keepdim=True).clamp(min=1e-30) for side in (long, short))
+    return replace(days, stock=torch.take_along_dim(days.stock, at[:, None, :, None], 2), may_act=pick(days.may_act),
+                   mark=pick(days.mark), weight=w)
+
 # %% ../nbs/06_rollout.ipynb #e-rollout
 @torch.no_grad()
 def rollout(
     net: FoldedNet,
     days: Days,                          # B days
     generator: torch.Generator,          # draws the subsamples and the actions
-    stock_subsample: int | None = None,  # only so many stocks of a day may act; None: all
-    redraw: bool = True,                 # the subsample: anew at every step, or once a day
+    stock_subsample: int | None = None,  # only so many stocks, drawn anew at every step, may act; None: all
 ) -> Rollout:
     "Simulate days in lockstep, each stock's exit a Bernoulli draw; ValueError for an empty subsample."
     if stock_subsample is not None and stock_subsample < 1:
@@ -262,11 +279,7 @@ def rollout(
     def decide(t, cell, logit):
         u = torch.rand(B * N, generator=generator, device=device)[cell]
         return u < torch.sigmoid(logit)
-    chosen = None
-    def sampled(t):
-        nonlocal chosen
-        if redraw or t == 0: chosen = draw_actors(B, N, stock_subsample, generator)
-        return chosen
+    def sampled(t): return draw_actors(B, N, stock_subsample, generator)
     few = stock_subsample is not None and stock_subsample < N
     return _record(net, days, list(walk(net, days, decide, sampled if few else None)))
 

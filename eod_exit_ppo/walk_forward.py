@@ -10,10 +10,11 @@ import io
 import json
 import os
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property, partial
 from pathlib import Path
 from types import CodeType
@@ -21,7 +22,6 @@ from typing import NamedTuple
 from urllib.parse import quote
 import numpy as np
 import pandas as pd
-import sys
 import torch
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
@@ -131,7 +131,8 @@ def plot_folds(
     for k, fold in enumerate(folds):
         for idx, colour, name in zip(fold, (COLOURS["foresight"], COLOURS["learned"]), ("train", "test")):
             runs = np.split(idx, np.flatnonzero(np.diff(idx) > 1) + 1)
-            ax.broken_barh([(r[0] - 0.5, len(r)) for r in runs], (k - 0.35, 0.7), color=colour, label="_" if k else name)
+            bars = [(run[0] - 0.5, len(run)) for run in runs]
+            ax.broken_barh(bars, (k - 0.35, 0.7), color=colour, label="_" if k else name)
     at = np.linspace(0, panel.D - 1, min(panel.D, 5)).astype(int)
     ax.set_xticks(at, panel.dates[at])
     ax.set_yticks(range(len(folds))) if len(folds) <= 16 else None
@@ -189,7 +190,7 @@ def _checked_fits(policies, config, name, device, features):
     if name is None:
         if fits: return fits
         raise ValueError("there is nothing to fit: give a name for the agent, or policies")
-    if name in fits: raise ValueError(f"policies has {name!r}, which is the agent's name: give it another, or name=None")
+    if name in fits: raise ValueError(f"policies has {name!r}, which is the agent's name: give one of them another")
     return {str(name): FitAgent(config, device, features), **fits}
 
 # %% ../nbs/12_walk_forward.ipynb #e-run-unit
@@ -209,12 +210,13 @@ def _run_unit(unit, fit, panel, train, test, seed, threads):
     torch.set_num_threads(threads)
     try:
         policy = fit(_cut(panel, train), **({"seed": seed} if _takes_seed(fit) else {}))
-        steps = decide(policy, _cut(panel, test))
+        steps, history = decide(policy, _cut(panel, test)), getattr(policy, "history", None)
+        history = history.reset_index().astype(np.float64) if isinstance(history, pd.DataFrame) else None
     except Exception as error: raise RuntimeError(
         f"the fit of {unit.policy!r} in fold {unit.fold}, seed {unit.seed} (trained on {_day(panel, train[0])} to "
         f"{_day(panel, train[-1])}) failed: {type(error).__name__}: {error}") from error
     finally: torch.set_num_threads(before)
-    return unit, steps.astype(np.int32), getattr(policy, "history", None)
+    return unit, steps.astype(np.int32), history
 
 # %% ../nbs/12_walk_forward.ipynb #e-pool
 def _run_all(calls, jobs, arrived):
@@ -230,8 +232,8 @@ def _run_all(calls, jobs, arrived):
             barren = barren + 1 if len(calls) == before else 0
             what = f"a worker process was killed with {len(calls)} fits to go"
             if barren == 3: raise RuntimeError(
-                f"{what}, three times without a result in between; the next was {_said(next(iter(calls)))}: it may need "
-                "more memory than there is, try fewer jobs") from error
+                f"{what}, three times without a result in between; the next was {_said(next(iter(calls)))}: it may "
+                "need more memory than there is, try fewer jobs") from error
             warnings.warn(f"{what}: they begin again in new ones", UserWarning, stacklevel=3)
 
 def _said(unit): return f"{unit.policy!r}, fold {unit.fold}, seed {unit.seed}"
@@ -260,7 +262,7 @@ def _write_whole(path, data):
 # %% ../nbs/12_walk_forward.ipynb #e-pack
 def _pack(about, steps, history) -> bytes:
     "One fit's result as an .npz file that anyone can open, with its checksum inside."
-    h = pd.DataFrame() if history is None else history.reset_index()
+    h = pd.DataFrame() if history is None else history
     arrays = dict(about=np.array(json.dumps(about)), exit_steps=steps, history=h.to_numpy(np.float64),
                   columns=np.array(h.columns, dtype=str))
     buffer = io.BytesIO()
@@ -276,14 +278,15 @@ def _unpack(data, about):
     if found != _text_digest({k: _digest(a) for k, a in arrays.items()}): return None
     if json.loads(str(arrays["about"])) != about: return None
     h = pd.DataFrame(arrays["history"], columns=arrays["columns"])
-    return arrays["exit_steps"], None if h.empty else h.astype({"epoch": int} if "epoch" in h else {})
+    return arrays["exit_steps"], None if h.empty else h
 
 # %% ../nbs/12_walk_forward.ipynb #e-settings
 def _plain(x): return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(x))
 
 def _code(code):
     "What a function does, without where it stands."
-    return [code.co_code.hex(), code.co_names, [_code(c) if isinstance(c, CodeType) else _plain(c) for c in code.co_consts]]
+    constants = [_code(c) if isinstance(c, CodeType) else _plain(c) for c in code.co_consts]
+    return [code.co_code.hex(), code.co_names, constants]
 
 def _settings(x):
     "What a fit, or a part of it, is made of, as text that two runs share."
@@ -348,8 +351,9 @@ class _Folder:
             if apart := _differences(old["policies"].get(name, settings), settings): raise ValueError(
                 f"{self.path} holds {name!r} with other settings: {'; '.join(apart)}: give it a name of its own, "
                 "so that it counts as one more configuration tried, or another folder")
-        if apart := _differences(old["versions"], new["versions"]): warnings.warn(
-            f"{self.path} was begun with other versions, {'; '.join(apart)}: fits may differ", UserWarning, stacklevel=5)
+        if apart := _differences(old["versions"], new["versions"]):
+            warnings.warn(f"{self.path} was begun with other versions, {'; '.join(apart)}: fits may differ",
+                          UserWarning, stacklevel=5)
         return {**old, "policies": {**old["policies"], **new["policies"]}, "tried": max(old["tried"], new["tried"])}
 
     def _file(self, unit): return self.path / f"{quote(unit.policy, safe='')}-fold{unit.fold:03d}-seed{unit.seed}.npz"
@@ -421,8 +425,8 @@ class WalkForwardResult:
 
     def __repr__(self) -> str:
         names = ", ".join(f"{k} ({len(s)} seeds)" if len(s) > 1 else k for k, s in self.exit_steps.items())
-        days = self.panel.dates
-        return (f"WalkForwardResult: {len(days)} days out of sample in {len(self.folds)} folds, {days[0]} .. {days[-1]}\n"
+        days, folds = self.panel.dates, len(self.folds)
+        return (f"WalkForwardResult: {len(days)} days out of sample in {folds} folds, {days[0]} .. {days[-1]}\n"
                 f"  policies              {names}\n  configurations tried  {self.tried}")
 
 # %% ../nbs/12_walk_forward.ipynb #e-stitch
@@ -434,9 +438,10 @@ def _stitch(panel, folds, fits, results, tried):
     seeds = {name: sorted({u.seed for u in results if u.policy == name}) for name in fits}
     steps = {name: np.stack([np.concatenate([results[_Unit(name, k, s)][0] for k in range(len(folds))])[order]
                              for s in seeds[name]]).astype(np.int64) for name in fits}
-    told = [h.assign(policy=u.policy, fold=u.fold, seed=u.seed) for u, (_, h) in sorted(results.items()) if h is not None]
+    told = [h.assign(**u._asdict()) for u, (_, h) in sorted(results.items()) if h is not None]
     history = pd.concat(told, ignore_index=True) if told else pd.DataFrame(columns=["policy", "fold", "seed"])
     first = ["policy", "fold", "seed", *(c for c in ("epoch",) if c in history)]
+    if "epoch" in history and history.epoch.notna().all(): history["epoch"] = history.epoch.astype(np.int64)
     table = pd.DataFrame([{f"{part} {k}": v for part, idx in zip(("train", "test"), pair) for k, v in
                            (("first", panel.dates[idx[0]]), ("last", panel.dates[idx[-1]]), ("days", len(idx)))}
                           for pair in folds]).rename_axis("fold")
@@ -464,7 +469,8 @@ def walk_forward(
 
     Raises ValueError or TypeError for folds that look ahead, arguments that make no sense, or a folder that holds
     another walk; RuntimeError naming the fit that failed."""
-    if not isinstance(panel, IntradayPanel): raise TypeError(f"panel is a {type(panel).__name__}: give an IntradayPanel")
+    if not isinstance(panel, IntradayPanel):
+        raise TypeError(f"panel is a {type(panel).__name__}: give an IntradayPanel")
     for key, x, least in (("seeds", seeds, 1), ("seed", seed, 0), ("threads", threads, 1), ("tried", tried, 0)):
         _whole(key, x, least)
     if jobs == 0: raise ValueError("jobs is 0: give 1 or more, -1 for every core, or None")
@@ -484,7 +490,7 @@ def walk_forward(
               disable=unseen or not progress) as bar:
         def arrived(unit, steps, history):
             if store is not None: store.write(unit, steps, history)
-            results[unit] = steps, None if history is None else history.reset_index()
+            results[unit] = steps, history
             bar.update()
         _run_all(calls, jobs, arrived)
     return _stitch(panel, folds, fits, results, _tried(record if store is None else store.record))

@@ -1,0 +1,178 @@
+"""The live day across processes and on real bars: a restart at noon, kills while the file is written, a full disk."""
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eod_exit_ppo import FactorizedPPOEOD, IntradayPanel, LeastSquaresMC, PPOConfig
+from eod_exit_ppo.live import LiveDay, replay
+
+COMMON = """
+import sys, time
+import numpy as np
+from eod_exit_ppo import FactorizedPPOEOD, IntradayPanel
+from eod_exit_ppo.live import LiveDay
+folder = sys.argv[1]
+policy = FactorizedPPOEOD.load(f"{folder}/agent.pt").policy
+f = np.load(f"{folder}/day.npz")
+def show(day, which):
+    for t in which:
+        prices = {k: x for k, x in zip(f["tickers"].tolist(), f["prices"][t].tolist()) if x == x}
+        print(*day.decide(f["times"][t], prices).index, flush=True)
+"""
+MORNING = COMMON + """
+show(LiveDay(policy, f["tickers"], f["signals"], f["weights"], times=f["times"], prior_close=f["closes"],
+             date="2020-02-03", path=f"{folder}/book.day"), range(4))
+time.sleep(600)  # until somebody pulls the plug
+"""
+AFTERNOON = COMMON + """
+day = LiveDay.load(f"{folder}/book.day", policy, date="2020-02-03")
+show(day, range(3, 8))  # the last answer of the morning once more, in case it was lost
+np.save(f"{folder}/steps.npy", day.exit_steps)
+"""
+WRITERS = COMMON + """
+import json, os, signal
+from pathlib import Path
+day = LiveDay(policy, f["tickers"], f["signals"], f["weights"], times=f["times"], prior_close=f["closes"])
+show(day, range(4))
+file, rng, found = Path(folder) / "often.day", np.random.default_rng(0), []
+day.save(file)
+for k in range(int(sys.argv[2])):
+    pid = os.fork()
+    while pid == 0: day.save(file)  # and again, until it is killed
+    time.sleep(rng.uniform(0.001, 0.03))
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    found.append(LiveDay.load(file, policy).exit_steps.tolist() == day.exit_steps.tolist())
+    parts = list(Path(folder).glob(".often.day.*.part"))
+    for p in parts: p.unlink()
+    found[-1] = [found[-1], len(parts)]
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    "A folder with an agent and a day of prices, and that day as a panel."
+    folder, rng = tmp_path_factory.mktemp("desk"), np.random.default_rng(0)
+    made = IntradayPanel.synthetic(D=21, N=50)
+    agent = FactorizedPPOEOD.from_panel(made[:20], config=PPOConfig(epochs=8, eval_every=100))
+    agent.train(progress=False)
+    agent.save(folder / "agent.pt")
+    closes = rng.uniform(20, 200, 50).round(2)
+    prices = (closes * (1.0 + made.returns[20])).round(2)
+    prices[rng.random(prices.shape) < 0.05] = np.nan
+    day = IntradayPanel(made.signals[20:], (prices / closes - 1).astype(np.float32)[None], made.weights[20:])
+    np.savez(folder / "day.npz", prices=prices, closes=closes, signals=day.signals[0], weights=day.weights[0],
+             tickers=day.tickers, times=day.times)
+    return folder, agent.policy, day
+
+
+def script(text, *args):
+    return subprocess.Popen([sys.executable, "-c", text, *map(str, args)], stdout=subprocess.PIPE, text=True)
+
+
+def test_restart_at_noon(book):
+    folder, policy, panel = book
+    steps = policy.exit_steps(panel)
+    assert len(np.unique(steps)) > 3  # something leaves in the morning and in the afternoon
+    with script(MORNING, folder) as morning:
+        said = [morning.stdout.readline().split() for _ in range(4)]
+        morning.send_signal(signal.SIGKILL)
+    with script(AFTERNOON, folder) as afternoon: later = [x.split() for x in afternoon.communicate()[0].splitlines()]
+    assert afternoon.returncode == 0 and later[0] == said[3]
+    np.testing.assert_array_equal(np.load(folder / "steps.npy"), steps[0])
+    for t, names in enumerate(said + later[1:]):
+        assert names == panel.tickers[steps[0] == t].tolist()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_while_writing(book):
+    with script(WRITERS, book[0], 20) as writers: out = writers.communicate()[0]
+    assert writers.returncode == 0
+    found = json.loads(out.splitlines()[-1])
+    assert len(found) == 20 and all(same for same, _ in found)  # whenever it was killed, the file was whole
+    assert any(parts for _, parts in found)                     # and some were killed in the middle of it
+
+
+def test_every_day_agrees():
+    "The same decisions as a backtest, on more days, with holes and halts; the notebook has the rest."
+    made, rng = IntradayPanel.synthetic(D=60, T=13, N=40, missing=0.1), np.random.default_rng(1)
+    panel = IntradayPanel(made.signals, made.returns, np.where(rng.random((60, 40)) < 0.1, 0, made.weights),
+                          tradable=~np.isnan(made.returns) & (rng.random(made.shape) > 0.05)).with_costs(5, 1)
+    agent = FactorizedPPOEOD.from_panel(panel[:30], config=PPOConfig(epochs=5, eval_every=100))
+    agent.train(progress=False)
+    for policy in (agent.policy, LeastSquaresMC.fit(panel[:30])):
+        steps = policy.exit_steps(panel)
+        np.testing.assert_array_equal(replay(policy, panel), steps)
+        assert 0.02 < (steps < 12).mean() < 0.98
+
+
+def test_full_disk(book, tmp_path):
+    "A limit on the size of files stands in for a full disk."
+    resource = pytest.importorskip("resource")
+    _, policy, panel = book
+    day = LiveDay(policy, panel.tickers, panel.signals[0], panel.weights[0], times=panel.times,
+                  path=tmp_path / "book.day")
+    day.decide("t0", returns=panel.returns[0, 0])
+    before, (soft, hard) = (tmp_path / "book.day").read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
+        with pytest.raises(OSError, match="book.day could not be written"):
+            day.decide("t1", returns=panel.returns[0, 1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, old)
+    assert (tmp_path / "book.day").read_bytes() == before and len(list(tmp_path.iterdir())) == 1 and day.last == "t0"
+    for t in range(1, 8): day.decide(panel.times[t], returns=panel.returns[0, t])
+    np.testing.assert_array_equal(LiveDay.load(tmp_path / "book.day", policy).exit_steps, policy.exit_steps(panel)[0])
+
+
+ALL = bool(os.environ.get("EOD_ALL_DAYS"))  # of the 23 years of hourly bars too: some minutes
+DATA = Path(__file__).parents[2] / "shared" / "data"
+FILES = {"sp500_2017_5min.parquet": [f"{h:02d}:{m:02d}" for h in range(10, 17) for m in (0, 30) if h < 16 or m == 0],
+         "lean_hourly.parquet": [f"{h:02d}:00" for h in range(9, 16)]}
+
+
+def real(name):
+    "Prices (D, T, N), prior closes (D, N) and a reversal book as a panel; plainly made, the dirt left in."
+    bars, times = pd.read_parquet(DATA / name), FILES[name]
+    bars["time"] = bars.time.astype(str).str[:5]
+    wide = bars[bars.time.isin(times)].pivot_table(index="date", columns=["time", "ticker"], values="close")
+    tickers = sorted(bars.ticker.unique())
+    prices = wide.reindex(columns=pd.MultiIndex.from_product([times, tickers])).to_numpy()
+    prices = prices.reshape(len(wide), len(times), len(tickers)).astype(np.float64)
+    closes = pd.DataFrame(prices[:, -1]).to_numpy()
+    prior, signal = closes[1:-1], -(closes[1:-1] / closes[:-2] - 1)
+    known = np.isfinite(signal) & np.isfinite(prior)
+    signal = np.where(known, np.clip(signal, -0.1, 0.1), 0)
+    weight = np.where(known, signal - np.nanmean(np.where(known, signal, np.nan), 1, keepdims=True), 0)
+    weight = np.where(known.any(1, keepdims=True), weight, 0)
+    returns = (prices[2:] / np.where(known, prior, np.nan)[:, None] - 1).astype(np.float32)
+    panel = IntradayPanel(signal, returns, weight, dates=wide.index[2:], times=times, tickers=tickers)
+    return prices[2:], np.where(known, prior, np.nan), panel
+
+
+@pytest.mark.filterwarnings("ignore:the book lacks a side", "ignore:Mean of empty slice")
+@pytest.mark.parametrize("name, every", [("sp500_2017_5min.parquet", 1), ("lean_hourly.parquet", ALL or 25)])
+def test_real_days_agree(name, every):
+    if not (DATA / name).is_file(): pytest.skip(f"{name} is not here")
+    prices, closes, panel = real(name)
+    train = panel[:len(panel) // 2]
+    agent = FactorizedPPOEOD.from_panel(train, config=PPOConfig(epochs=6, eval_every=100, stock_subsample=64))
+    agent.train(progress=False)
+    for policy in (agent.policy, LeastSquaresMC.fit(train)):
+        steps = policy.exit_steps(panel)
+        assert 0.02 < (steps < panel.T - 1)[panel.weights != 0].mean() < 0.98
+        for d in range(0, len(panel), every):
+            day = LiveDay(policy, panel.tickers, panel.signals[d], panel.weights[d], times=panel.times,
+                          prior_close=closes[d], date=panel.dates[d])
+            for t, time in enumerate(panel.times): day.decide(time, pd.Series(prices[d, t], panel.tickers))
+            np.testing.assert_array_equal(day.exit_steps, steps[d])

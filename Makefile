@@ -2,6 +2,8 @@
 PYTHON ?= python3
 UV ?= uv
 PY := .venv/bin/python
+# Threads that wait should sleep: where cores are short, spinning ones bring everything to a crawl.
+export OMP_WAIT_POLICY ?= passive
 PIP := $(PY) -m pip --disable-pip-version-check install -qq
 
 # What is installed is remembered in .venv under a name that contains the checksum of what it was installed from, so that

@@ -20,6 +20,7 @@ import torch
 from tqdm.auto import tqdm
 from .baselines import Hold
 from .data import IntradayPanel, day_blocks, make_synthetic_data
+from .files import write_whole
 from .features import FeatureSet, feature_set
 from .model import ActorCritic, fold_model, refresh_statistics
 from .payoff import payoff
@@ -376,7 +377,7 @@ class FactorizedPPOEOD:
         path: str | os.PathLike,  # of the file to write, by habit something.pt
     ) -> None:
         "Write a checkpoint, whole or not at all: network, optimizer, generators, history, settings. No panel."
-        _write_whole(Path(path), _pack(self))
+        write_whole(path, lambda file: torch.save(_pack(self), file))
 
     @classmethod
     def load(
@@ -435,18 +436,6 @@ def _pack(agent) -> dict:
         seed=int(agent.seed), unit=float(agent.unit), epochs_done=len(agent._rows), history=agent._rows,
         device=agent.device.type, model=agent.model.state_dict(), optimizer=agent.optimizer.state_dict(),
         generator=agent.generator.get_state(), eval_generator=agent.eval_generator.get_state())
-
-def _write_whole(path, state) -> None:
-    "Write to a file beside it, make sure that it is on the disk, and only then give it its name."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as f:
-            torch.save(state, f)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(part, path)
-    finally: part.unlink(missing_ok=True)
 
 # %% ../nbs/09_agent.ipynb #e-unpack
 def _read(path) -> dict:

@@ -8,8 +8,10 @@ import html
 import re
 import warnings
 from dataclasses import dataclass, fields
+from pathlib import Path
 import numpy as np
 import pandas as pd
+from .files import read_folder, write_folder
 from .synthetic import make_synthetic_data, synthetic_alpha
 
 # %% auto #0
@@ -289,6 +291,15 @@ class IntradayPanel:
         "A panel from rows of date, time, ticker, return, signal, weight[, tradable, extra0, ...] in any order."
         return cls(**_from_frame(df))
 
+    def save(self, folder, overwrite: bool = False) -> None:
+        "Write the panel to a folder of its own, whole or not at all; OSError where it cannot be written."
+        _save(self, folder, overwrite)
+
+    @classmethod
+    def load(cls, folder, mmap: bool = True) -> IntradayPanel:
+        "The panel that `save` wrote; with mmap its arrays stay on the disk. ValueError naming a file that is damaged."
+        return cls(**_load(folder, mmap))
+
     def plot(self, day: int = 0, ax=None):
         "One day's paths coloured by side, each side's weighted mean in bold; returns the Axes."
         return _plot_day(self, day, ax)
@@ -409,3 +420,21 @@ def _from_frame(df):
     extra = sorted((c for c in df if re.fullmatch(r"extra\d+", str(c))), key=lambda c: int(c[5:]))
     if extra: out["extra"] = np.stack([fill(_numbers(df, c), cell, shape, np.nan) for c in extra], -1)
     return out
+
+# %% ../nbs/00_data.ipynb #e-files
+_FORMAT = 1  # of a panel's folder
+
+def _save(p, folder, overwrite):
+    "One .npy file an array; a mask that is True everywhere is left out, as the constructor knows it."
+    arrays = {f.name: getattr(p, f.name) for f in fields(p)}
+    arrays = {k: a for k, a in arrays.items() if a is not None and not (k == "tradable" and _everywhere(a))}
+    def writer(a): return lambda file: np.save(file, a, allow_pickle=False)
+    write_folder(folder, "panel", {f"{k}.npy": writer(a) for k, a in arrays.items()},
+                 dict(format_version=_FORMAT, shape=list(p.shape)), overwrite)
+
+def _load(folder, mmap):
+    "The arrays of a panel's folder, their checksums checked."
+    names = [name[:-4] for name in read_folder(folder, "panel", _FORMAT)["files"]]
+    large = ("signals", "returns", "weights", "tradable", "extra")
+    def read(k): return np.load(Path(folder) / f"{k}.npy", "r" if mmap and k in large else None, allow_pickle=False)
+    return {k: read(k) for k in names}

@@ -13,8 +13,8 @@ from .payoff import check_exit_steps, exposure, may_act, payoff
 
 # %% auto #0
 __all__ = ['MEASURES', 'COLOURS', 'decide', 'daily_payoffs', 'block_length', 'block_bootstrap', 'compare', 'colours_of',
-           'plot_payoff', 'plot_exit_times', 'hazard', 'plot_hazard', 'plot_day', 'best_cut', 'exit_boundary',
-           'plot_boundary']
+           'plot_payoff', 'plot_exit_times', 'hazard', 'plot_hazard', 'plot_day', 'break_even', 'plot_costs',
+           'best_cut', 'exit_boundary', 'plot_boundary']
 
 # %% ../nbs/10_evaluate.ipynb #e-decide
 def decide(
@@ -284,6 +284,40 @@ def plot_day(
     ax.set(title=f"{one.dates[0]}: long (blue) and short (orange) positions, and where they are left",
            xlabel="snapshot", ylabel="return since prior close (%)")
     ax.set_xticks(x, ["prior\nclose", *panel.times])
+    return ax
+
+# %% ../nbs/10_evaluate.ipynb #e-costs
+def break_even(
+    policy,                # a policy or exit steps
+    panel: IntradayPanel,  # the days to judge on; its own costs are left out of account
+    baseline=None,         # a policy or exit steps that does without the exits; default: holding
+) -> float:                # basis points; inf where no more weight leaves early than with the baseline
+    "The cost of leaving early at which these exits earn what the baseline earns."
+    steps, base = decide(policy, panel), decide(Hold() if baseline is None else baseline, panel, "baseline")
+    free, paid = ((payoff(panel, steps, c) - payoff(panel, base, c)).mean() for c in (0, 100))
+    return float(100 * free / (free - paid)) if free - paid > 1e-12 else np.inf
+
+def plot_costs(
+    policies: Mapping,     # name -> policy or exit steps
+    panel: IntradayPanel,  # D days
+    bps=None,              # costs to show; default: from 0 to beyond the largest break-even
+    baseline=None,         # a policy or exit steps that gains are measured against; default: holding
+    ax=None,               # Axes to draw on; default: new ones
+):                         # Axes
+    "Gain a day over the baseline against the cost of leaving early, exits as they are; a dot marks each break-even."
+    ax, steps = _axes(ax), {k: decide(p, panel, k) for k, p in _named(policies).items()}
+    base = decide(Hold() if baseline is None else baseline, panel, "baseline")
+    even = {k: break_even(s, panel, base) for k, s in steps.items()}
+    bps = np.linspace(0, 1.2 * max([1.0, *(c for c in even.values() if np.isfinite(c))]), 7) if bps is None else bps
+    for (name, s), colour in zip(steps.items(), colours_of(steps).values()):
+        gain = [1e4 * (payoff(panel, s, c) - payoff(panel, base, c)).mean() for c in bps]
+        says = f", break-even {even[name]:.3g} bps" if 0 < even[name] < np.inf else ""
+        ax.plot(bps, gain, color=colour, lw=1.8, label=f"{name}{says}")
+        if min(bps) <= even[name] <= max(bps): ax.plot(even[name], 0, "o", color=colour, ms=7, mec="white")
+    ax.axhline(0, color=COLOURS["hold"], ls="--", lw=1)
+    ax.set(title="Gain over the baseline against the cost of leaving early", xlabel="cost (bps of what is traded)",
+           ylabel="gain a day (bps)")
+    ax.legend(fontsize=8)
     return ax
 
 # %% ../nbs/10_evaluate.ipynb #e-cut

@@ -73,8 +73,7 @@ class FeatureSet:
 
         Raises ValueError for a snapshot that is not there, and what a call raises."""
         if not 0 <= t < panel.T: raise ValueError(f"t is {t}: give a snapshot from 0 to {panel.T - 1}")
-        if self.build_at is None: return tuple(x[:, t : t + 1] for x in self(panel))
-        arrays = self._arrays(panel, t)
+        arrays = self._arrays(panel, t) if self.build_at else tuple(x[:, t : t + 1] for x in self._arrays(panel))
         for x, is_context in zip(arrays, (False, True)): self._check_finite(panel, x, is_context, t)
         return arrays
 

@@ -316,7 +316,13 @@ def exit_chances(
 ) -> torch.Tensor:       # (B, N) probability of exiting, 0 for a stock that cannot act
     "What the network makes of one snapshot of a book in any state; ValueError where widths do not fit."
     _check_widths(net, days)
-    cell, out = (_see(net, days, held, t)[k] for k in (2, 4))
-    chance = out.new_zeros(held.numel())
-    chance[cell] = torch.sigmoid(out[:, 0])
-    return chance.view(held.shape)
+    book, acts = net.per_step(net.embed(days.state(held, t))), days.may_act[:, t] & held
+    chance, w_logit = book.new_zeros(held.shape), net.w_head[:, 0].contiguous()
+    for k in range(len(held)):  # a book at a time: what it adds to its stocks is one row
+        cell = acts[k].nonzero()[:, 0]
+        if not len(cell): continue
+        rows = days.stock[k, t].index_select(0, cell).split(1024)  # that stay in a core's cache
+        logit = [torch.mv(torch.addmm(net.b2, torch.addmm(book[k], x, net.own).relu_(), net.w2).relu_(), w_logit)
+                 for x in rows]
+        chance[k, cell] = torch.sigmoid(torch.cat(logit) + net.b_head[0])
+    return chance

@@ -421,7 +421,7 @@ def daily_closes(
     """The last bar of each session in shares of the file's first day: divided by the factors up to its date.
 
     Row d changes with nothing that comes after session d. Sessions that the file lacks are rows of NaN, so that one row
-    back is always the previous session. With a calendar the last row is the session to come, for a signal dated then."""
+    back is always the previous session. With a calendar the last row is the next session, for a signal dated then."""
     read = Bars(bars, columns, tz, stamp, bar, calendar, session)
     s = read.sessions
     days = s.index[(s.index >= read.days[0]) & (s["before"] <= read.days[-1])].to_numpy()

@@ -5,6 +5,7 @@
 # %% ../nbs/09_agent.ipynb #imports
 from __future__ import annotations
 import copy
+import io
 import math
 import os
 import platform
@@ -20,7 +21,7 @@ import torch
 from tqdm.auto import tqdm
 from .baselines import Hold
 from .data import IntradayPanel, day_blocks, make_synthetic_data
-from .files import write_whole
+from .files import read_sealed, write_sealed
 from .features import FeatureSet, feature_set
 from .model import ActorCritic, fold_model, refresh_statistics
 from .payoff import payoff
@@ -377,7 +378,7 @@ class FactorizedPPOEOD:
         path: str | os.PathLike,  # of the file to write, by habit something.pt
     ) -> None:
         "Write a checkpoint, whole or not at all: network, optimizer, generators, history, settings. No panel."
-        write_whole(path, lambda file: torch.save(_pack(self), file))
+        write_sealed(path, "checkpoint", _FORMAT, _pack(self))
 
     @classmethod
     def load(
@@ -426,30 +427,27 @@ def plot_history(
 # %% ../nbs/09_agent.ipynb #e-pack
 _FORMAT = 1  # of a checkpoint; another number when an old reader could not read it
 
-def _pack(agent) -> dict:
-    "An agent as plain types and tensors."
+def _pack(agent) -> bytes:
+    "An agent as plain types and tensors, packed."
     from eod_exit_ppo import __version__  # here, since the package imports this module
     config = {k: v.item() if isinstance(v, np.generic) else v for k, v in asdict(agent.config).items()}
-    return dict(
-        format="eod_exit_ppo checkpoint", format_version=_FORMAT, version=__version__, config=config,
+    state = dict(
+        version=__version__, config=config,
         features=agent.features.name, widths=[agent.model.stock_feat_dim, agent.model.context_dim],
         seed=int(agent.seed), unit=float(agent.unit), epochs_done=len(agent._rows), history=agent._rows,
         device=agent.device.type, model=agent.model.state_dict(), optimizer=agent.optimizer.state_dict(),
         generator=agent.generator.get_state(), eval_generator=agent.eval_generator.get_state())
+    out = io.BytesIO()
+    torch.save(state, out)
+    return out.getvalue()
 
 # %% ../nbs/09_agent.ipynb #e-unpack
 def _read(path) -> dict:
     "A checkpoint as it was packed, or an error that says what is wrong with the file."
-    if not path.is_file(): raise FileNotFoundError(f"there is no checkpoint at {path}")
-    try: state = torch.load(path, map_location="cpu", weights_only=True)
+    body = io.BytesIO(read_sealed(path, "checkpoint", _FORMAT))
+    try: return torch.load(body, map_location="cpu", weights_only=True)  # tensors and plain types, nothing that runs
     except Exception as error:
-        raise ValueError(f"{path} is not a checkpoint, or a damaged one ({type(error).__name__})") from error
-    if not isinstance(state, dict) or state.get("format") != "eod_exit_ppo checkpoint":
-        raise ValueError(f"{path} is not a checkpoint of this package: give a file that FactorizedPPOEOD.save wrote")
-    if state["format_version"] != _FORMAT: raise ValueError(
-        f"{path} has format {state['format_version']}, written by version {state['version']}; this one reads format "
-        f"{_FORMAT}: use that version of eod_exit_ppo, or train again")
-    return state
+        raise ValueError(f"{path} holds what no checkpoint holds ({type(error).__name__}): not opened") from error
 
 def _features_of(state, features):
     "The features to go on with: those given, or the shipped ones that the checkpoint names."

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 # %% auto #0
-__all__ = ['write_whole', 'digest', 'write_folder', 'read_folder']
+__all__ = ['write_whole', 'seal', 'write_sealed', 'read_sealed', 'digest', 'write_folder', 'read_folder']
 
 # %% ../nbs/00_files.ipynb #e-errors
 @contextmanager
@@ -54,6 +54,42 @@ def write_whole(
             os.replace(part, path)
             _sync(path.parent)
         finally: part.unlink(missing_ok=True)
+
+# %% ../nbs/00_files.ipynb #e-seal
+def seal(
+    kind: str,     # what it is, e.g. "checkpoint"
+    version: int,  # of the format
+    body: bytes,
+) -> bytes:        # the same with two lines before it
+    "Content with a line that says what it is and one with its checksum."
+    return f"eod_exit_ppo {kind}, format {version}\n{hashlib.sha256(body).hexdigest()}\n".encode() + body
+
+def write_sealed(
+    path: str | os.PathLike,
+    kind: str,     # what it is, e.g. "checkpoint"
+    version: int,  # of the format
+    body: bytes,
+) -> None:
+    "Write `seal`ed content, as `write_whole` does."
+    write_whole(path, lambda file: file.write(seal(kind, version, body)))
+
+def read_sealed(
+    path: str | os.PathLike,
+    kind: str,     # as it was written
+    version: int,  # of the format that the caller can read
+) -> bytes:        # the body
+    "What `write_sealed` wrote; FileNotFoundError, or ValueError for another kind or format, or a damaged file."
+    if not Path(path).is_file(): raise FileNotFoundError(f"there is no {kind} at {path}")
+    head, _, rest = Path(path).read_bytes().partition(b"\n")
+    ours = f"eod_exit_ppo {kind}, format ".encode()
+    if not head.startswith(ours): raise ValueError(f"{path} is no {kind} of this package: give the file that was saved")
+    if head != ours + str(version).encode(): raise ValueError(
+        f"{path} has format {head[len(ours):len(ours) + 20].decode(errors='replace')}, this version of eod_exit_ppo "
+        f"reads {version}: use the version that wrote it")
+    check, _, body = rest.partition(b"\n")
+    if check != hashlib.sha256(body).hexdigest().encode():
+        raise ValueError(f"{path} is damaged, its checksum is not that of its content: use a copy")
+    return body
 
 # %% ../nbs/00_files.ipynb #e-digest
 def digest(

@@ -4,7 +4,6 @@
 
 # %% ../nbs/13_live.ipynb #imports
 from __future__ import annotations
-import hashlib
 import io
 import os
 import warnings
@@ -14,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from .data import IntradayPanel, _as_dates, _read_only, last_mark
-from .files import write_whole
+from .files import read_sealed, write_sealed
 from .payoff import check_exit_steps
 
 # %% auto #0
@@ -132,8 +131,7 @@ def _ask_steps(policy, panel, told, t):
     return steps == t
 
 # %% ../nbs/13_live.ipynb #e-file
-_HEAD = b"eod_exit_ppo live day, format "
-_FORMAT = b"1"
+_FORMAT = 1  # of the file of a live day
 
 def _stamp(path):
     "Which file lies there; None for none."
@@ -143,23 +141,14 @@ def _stamp(path):
 
 # %% ../nbs/13_live.ipynb #e-pack
 def _pack(arrays: Mapping) -> bytes:
-    "Arrays as one checked block of bytes; None is left out."
+    "Arrays as one block of bytes; None is left out."
     out = io.BytesIO()
     np.savez(out, **{k: v for k, v in arrays.items() if v is not None})
-    body = out.getvalue()
-    return b"\n".join([_HEAD + _FORMAT, hashlib.sha256(body).hexdigest().encode(), body])
+    return out.getvalue()
 
 def _unpack(path) -> dict:
     "The arrays of a file, or an error that says what is wrong with it."
-    if not path.is_file(): raise FileNotFoundError(f"there is no live day at {path}")
-    head, _, rest = path.read_bytes().partition(b"\n")
-    if not head.startswith(_HEAD): raise ValueError(f"{path} is not a live day: give a file that LiveDay.save wrote")
-    if head != _HEAD + _FORMAT: raise ValueError(
-        f"{path} has format {head[len(_HEAD):].decode(errors='replace')[:20]}, but this version of eod_exit_ppo reads "
-        f"{_FORMAT.decode()}: use the version that wrote it")
-    digest, _, body = rest.partition(b"\n")
-    if digest != hashlib.sha256(body).hexdigest().encode():
-        raise ValueError(f"{path} is damaged: its checksum is not that of its contents; use a copy")
+    body = read_sealed(path, "live day", _FORMAT)
     try:
         with np.load(io.BytesIO(body), allow_pickle=False) as f: return {k: f[k] for k in f.files}
     except Exception as error: raise ValueError(f"{path} holds what no live day holds ({error})") from error
@@ -361,7 +350,7 @@ class LiveDay:
             lies = _stamp(self.path)
             if self._stamp and lies and self._stamp[0] == lies[0] and self._stamp != lies: raise RuntimeError(
                 f"{self.path} was written by somebody else: only one process may decide a day; nothing was decided")
-            write_whole(self.path, lambda f: f.write(self._packed(told)))
+            write_sealed(self.path, "live day", _FORMAT, self._packed(told))
             self._stamp = _stamp(self.path)
         self._told = told
 
@@ -370,7 +359,7 @@ class LiveDay:
         path: str | os.PathLike,
     ) -> None:
         "Write the day as it stands, whole or not at all; the policy is not in it."
-        write_whole(path, lambda f: f.write(self._packed(self._told)))
+        write_sealed(path, "live day", _FORMAT, self._packed(self._told))
 
     @classmethod
     def load(

@@ -29,6 +29,7 @@ from .agent import FactorizedPPOEOD
 from .data import IntradayPanel, day_blocks
 from .evaluate import COLOURS, compare, decide
 from .features import FeatureSet
+from .files import write_whole
 from .payoff import payoff
 from .ppo import PPOConfig
 
@@ -248,17 +249,6 @@ def _digest(a):
 
 def _text_digest(x): return _digest(np.frombuffer(json.dumps(x, sort_keys=True).encode(), np.uint8))
 
-def _write_whole(path, data):
-    "Bytes to a file beside it, onto the disk, and only then under its name."
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(part, path)
-    finally: part.unlink(missing_ok=True)
-
 # %% ../nbs/12_walk_forward.ipynb #e-pack
 def _pack(about, steps, history) -> bytes:
     "One fit's result as an .npz file that anyone can open, with its checksum inside."
@@ -331,7 +321,7 @@ class _Folder:
         self.record = self._joined(record) if self.file.exists() else record
         self.path.mkdir(parents=True, exist_ok=True)
         sealed = {**self.record, "checksum": _text_digest(self.record)}
-        _write_whole(self.file, json.dumps(sealed, indent=1).encode())
+        write_whole(self.file, lambda f: f.write(json.dumps(sealed, indent=1).encode()))
 
     def _joined(self, new):
         "The record that is there, with these policies added."
@@ -362,7 +352,8 @@ class _Folder:
         return {**unit._asdict(), "settings": _text_digest(self.record["policies"][unit.policy]),
                 "walk": _text_digest(self.record["walk"]), "config": self.record["policies"][unit.policy]}
 
-    def write(self, unit, steps, history): _write_whole(self._file(unit), _pack(self._about(unit), steps, history))
+    def write(self, unit, steps, history):
+        write_whole(self._file(unit), lambda f: f.write(_pack(self._about(unit), steps, history)))
 
     def read(self, unit):
         "What was written, or None."

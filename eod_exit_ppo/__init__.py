@@ -9,9 +9,12 @@ try:
     from .evaluate import compare
     from .features import FeatureSet, check_causal, make_features_and_context
     from .gae import gae  # after the modules are loaded: the function, not its module
+    from .live import LiveDay, replay
+    from .market import daily_closes, from_bars, momentum, reversal, synthetic_bars
     from .model import ActorCritic
     from .payoff import exposure, first_exit, may_act, payoff
     from .ppo import PPOConfig
+    from .walk_forward import WalkForward, walk_forward
     from .weights import normalize_neutral
 except ModuleNotFoundError as error:
     if (error.name or "").startswith(__name__):
@@ -33,18 +36,27 @@ __all__ = [
     "IntradayPanel",
     "LearnedPolicy",
     "LeastSquaresMC",
+    "LiveDay",
     "PPOConfig",
     "Threshold",
+    "WalkForward",
     "check_causal",
     "compare",
+    "daily_closes",
     "exposure",
     "first_exit",
+    "from_bars",
     "gae",
     "main",
     "make_features_and_context",
     "make_synthetic_data",
     "may_act",
+    "momentum",
     "normalize_neutral",
     "payoff",
     "plot_history",
+    "replay",
+    "reversal",
+    "synthetic_bars",
+    "walk_forward",
 ]

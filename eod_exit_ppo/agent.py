@@ -9,12 +9,16 @@ import io
 import math
 import os
 import platform
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
@@ -179,10 +183,29 @@ def _start_at(model, exit_probability):
         model.logit_head.weight.mul_(0.1)
         model.logit_head.bias.fill_(math.log(exit_probability / (1 - exit_probability)))
 
-def _refresh(model, ro, momentum, rows=2**15):
-    "BatchNorm's statistics from a rollout; some of its rows are enough."
-    some = torch.arange(0, len(ro.stock), max(1, len(ro.stock) // rows), device=ro.stock.device)
-    refresh_statistics(model, ro.stock[some], ro.step[some], ro.context, momentum)
+class _Seen(NamedTuple):
+    "What the statistics of the normalization are taken from."
+    stock: torch.Tensor    # (R, F)
+    step: torch.Tensor     # (R,)
+    context: torch.Tensor  # (S, C+1)
+
+def _some(ro, rows=2**15) -> _Seen:
+    "Some rows of a rollout: enough for statistics. Of what was picked, all."
+    at = torch.arange(0, len(ro.stock), max(1, len(ro.stock) // rows), device=ro.stock.device)
+    return _Seen(ro.stock[at], ro.step[at], ro.context)
+
+@contextmanager
+def _stopping(gently):
+    "Ctrl-C and SIGTERM put what to raise into a list instead of raising it; the second time they act at once."
+    asked, before = [], {}
+    def handler(number, frame):
+        signal.signal(number, before[number])
+        asked.append(KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number))
+    if gently and threading.current_thread() is threading.main_thread():
+        before = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
+    try: yield asked
+    finally:
+        for number, old in before.items(): signal.signal(number, old)
 
 def _needed(panel):
     "The panel, or an error where the agent was loaded without."
@@ -255,7 +278,8 @@ class FactorizedPPOEOD:
         if config.initial_exit is not None: _start_at(self.model, config.initial_exit)
         self.optimizer = _adam(self.model, config)
         self.unit = 1.0 if panel is None else typical_return(panel)
-        self._rows, self._seen, self._days = [], None, None
+        self._rows, self._seen, self._days, self._call, self._data = [], None, None, None, None
+        self._panels = None
         self._dtype = torch.float32 if panel is None else _dtype_of(config.precision, self.device)
         if panel is not None and np.prod(panel.shape) <= _KEPT:
             self._days = Days.of(panel, self.features, self.device, self._dtype)
@@ -327,22 +351,39 @@ class FactorizedPPOEOD:
         eval_every: int | None = None,          # epochs between two looks at the evaluation days
         progress: bool = True,                  # show a bar, where somebody can see it
         callback: Callable | None = None,       # called with the agent after each epoch
+        checkpoint: str | os.PathLike | None = None,  # a file to save to on the way, and when asked to stop
+        checkpoint_every: int = 10,             # epochs between two checkpoints
+        resume: bool = False,                   # go on with the call that the loaded checkpoint interrupted
     ) -> None:
         """Learn. May be called again to go on, with schedules of its own; statistics that were frozen stay so.
 
-        Every `eval_every` epochs a line says what `evaluate` found. Raises ValueError for settings that `PPOConfig`
-        refuses, and for an agent that was loaded without a panel."""
+        Every `eval_every` epochs a line says what `evaluate` found. With a checkpoint, Ctrl-C and SIGTERM are answered
+        when the epoch is over and saved. Raises ValueError for settings that `PPOConfig` refuses, for an agent that was
+        loaded without a panel, and where `resume` meets other days or other settings than it was interrupted with."""
         given = dict(epochs=epochs, rollouts_per_epoch=rollouts_per_epoch, ppo_epochs=ppo_epochs,
                      batch_size=batch_size, stock_subsample=stock_subsample, eval_every=eval_every)
-        config = replace(self.config, **{k: v for k, v in given.items() if v is not None})
+        given = {k: v for k, v in given.items() if v is not None}
         _needed(self.panel)
-        self._seen, refresh_until = None, 0 if self._rows and config.refresh_until < 1 else config.refresh_until
+        if checkpoint_every < 1: raise ValueError(f"checkpoint_every is {checkpoint_every}: give at least 1")
+        if resume: _check_resume(self, given)
+        else:
+            config = replace(self.config, **given)
+            until = 0 if self._rows and config.refresh_until < 1 else config.refresh_until
+            self._seen, self._call = None, dict(config=config, done=0, refresh_until=until)
+        config, first = self._call["config"], self._call["done"]
         unseen = not (sys.stderr.isatty() or "ipykernel" in sys.modules)
-        for k in tqdm(range(config.epochs), desc="training", unit="epoch", disable=unseen or not progress):
-            refresh = k / config.epochs < refresh_until or not self._rows
-            self._rows.append(self._epoch(config, k / config.epochs, refresh))
-            self._look(config)
-            if callback is not None: callback(self)
+        steps = tqdm(range(first, config.epochs), desc="training", unit="epoch", initial=first, total=config.epochs,
+                     disable=unseen or not progress)
+        with _stopping(checkpoint is not None) as asked:
+            for k in steps:
+                refresh = k / config.epochs < self._call["refresh_until"] or not self._rows
+                self._rows.append(self._epoch(config, k / config.epochs, refresh))
+                self._call["done"] = k + 1
+                self._look(config)
+                if callback is not None: callback(self)
+                if checkpoint is not None and ((k + 1) % checkpoint_every == 0 or k + 1 == config.epochs or asked):
+                    self.save(checkpoint)
+                if asked and k + 1 < config.epochs: raise asked[0]
 
     def _draw(self, config):
         "A round of days, drawn with replacement, lived through."
@@ -353,7 +394,9 @@ class FactorizedPPOEOD:
     def _epoch(self, config, share, refresh) -> dict:
         "One round: refresh the statistics, roll out, give credit, update. `share` of the call of train is done."
         start = time.perf_counter()
-        if refresh: _refresh(self.model, self._draw(config) if self._seen is None else self._seen, config.bn_momentum)
+        if refresh:
+            seen = _some(self._draw(config) if self._seen is None else self._seen)
+            refresh_statistics(self.model, *seen, config.bn_momentum)
         ro = self._seen = self._draw(config)
         credit = self.compute_gae(ro)
         lr = config.lr * (0.5 * (1 + math.cos(math.pi * share)) if config.lr_schedule == "cosine" else 1)
@@ -427,12 +470,37 @@ def plot_history(
 # %% ../nbs/09_agent.ipynb #e-pack
 _FORMAT = 1  # of a checkpoint; another number when an old reader could not read it
 
+def _plain(config):
+    "Settings as plain types."
+    return {k: v.item() if isinstance(v, np.generic) else v for k, v in asdict(config).items()}
+
+def _data_of(agent):
+    "What an agent learns from and is judged by, in words and with a fingerprint; None without a panel."
+    def words(p): return f"{p.D} days {p.dates[0]} .. {p.dates[-1]}, {p.T} snapshots, {p.N} stocks, {p.fingerprint()}"
+    if agent.panel is None: return agent._data
+    if agent._panels is None:
+        agent._panels = dict(panel=words(agent.panel), eval_panel=words(agent.eval_panel))
+    return agent._panels
+
+def _check_resume(agent, given):
+    "Raise ValueError where there is nothing to go on with, or with other days or settings than before."
+    if agent._call is None: raise ValueError("there is no interrupted call of train to resume: leave out resume")
+    was, now = agent._data or _data_of(agent), _data_of(agent)
+    for name in was:
+        if was[name] != now[name]: raise ValueError(
+            f"resume: the {name} was {was[name]}, and is {now[name]}: give the same days, or train without resume")
+    for name, x in given.items():
+        if (was := getattr(agent._call["config"], name)) != x:
+            raise ValueError(f"resume: {name} was {was} and is {x}: leave it out, or train without resume")
+
 def _pack(agent) -> bytes:
     "An agent as plain types and tensors, packed."
     from eod_exit_ppo import __version__  # here, since the package imports this module
-    config = {k: v.item() if isinstance(v, np.generic) else v for k, v in asdict(agent.config).items()}
+    call, ro = agent._call, agent._seen
+    if call: call = dict(call, config=_plain(call["config"]))
     state = dict(
-        version=__version__, config=config,
+        call=call, seen=None if ro is None else [x.cpu() for x in _some(ro)], data=_data_of(agent), version=__version__,
+        config=_plain(agent.config),
         features=agent.features.name, widths=[agent.model.stock_feat_dim, agent.model.context_dim],
         seed=int(agent.seed), unit=float(agent.unit), epochs_done=len(agent._rows), history=agent._rows,
         device=agent.device.type, model=agent.model.state_dict(), optimizer=agent.optimizer.state_dict(),
@@ -462,6 +530,9 @@ def _unpack(agent, state) -> None:
     for g, own in zip(state["optimizer"]["param_groups"], agent.optimizer.param_groups): g["fused"] = own.get("fused")
     agent.optimizer.load_state_dict(state["optimizer"])
     agent.unit, agent._rows = state["unit"], [dict(row) for row in state["history"]]
+    agent._call, agent._data = state["call"], state["data"]
+    if agent._call: agent._call = dict(agent._call, config=PPOConfig(**agent._call["config"]))
+    if state["seen"] is not None: agent._seen = _Seen(*(x.to(agent.device) for x in state["seen"]))
     agent.eval_generator.set_state(state["eval_generator"])
     if state["device"] == agent.device.type: agent.generator.set_state(state["generator"])
     else: agent.generator.manual_seed(state["seed"] + state["epochs_done"])  # generators of other devices do not fit

@@ -4,6 +4,7 @@
 
 # %% ../nbs/00_data.ipynb #imports
 from __future__ import annotations
+import hashlib
 import html
 import re
 import warnings
@@ -291,6 +292,10 @@ class IntradayPanel:
         "A panel from rows of date, time, ticker, return, signal, weight[, tradable, extra0, ...] in any order."
         return cls(**_from_frame(df))
 
+    def fingerprint(self) -> str:
+        "Sixteen hexadecimal digits that change with any value or label of the panel."
+        return _fingerprint(self)
+
     def save(self, folder, overwrite: bool = False) -> None:
         "Write the panel to a folder of its own, whole or not at all; OSError where it cannot be written."
         _save(self, folder, overwrite)
@@ -438,3 +443,14 @@ def _load(folder, mmap):
     large = ("signals", "returns", "weights", "tradable", "extra")
     def read(k): return np.load(Path(folder) / f"{k}.npy", "r" if mmap and k in large else None, allow_pickle=False)
     return {k: read(k) for k in names}
+
+# %% ../nbs/00_data.ipynb #e-fingerprint
+def _fingerprint(p):
+    "SHA-256 of all arrays, a block of days at a time; a mask that is True everywhere counts as none."
+    found = hashlib.sha256()
+    for f in fields(p):
+        a = getattr(p, f.name)
+        if a is None or (f.name == "tradable" and _everywhere(a)): continue
+        found.update(f"{f.name} {a.dtype.str} {a.shape}".encode())
+        for block in day_blocks(a.shape): found.update(a[block].tobytes())
+    return found.hexdigest()[:16]

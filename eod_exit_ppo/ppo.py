@@ -63,8 +63,8 @@ class PPOConfig:
     Raises ValueError naming the setting, its value and what would do."""
     credit: str = "stock"              # who gets an advantage and a ratio: each "stock", or the "book" as a whole
     features: str = "path"             # what the policy sees: "base" or "path"; a function goes to the agent itself
-    hidden: int = 64                   # width of every layer
-    epochs: int = 60                   # rounds of rollout and update
+    hidden: int = 32                   # width of every layer
+    epochs: int = 100                  # rounds of rollout and update
     rollouts_per_epoch: int = 16       # days drawn each round, with replacement
     stock_subsample: int | None = None # only so many stocks of a day may act; None: all
     redraw: str = "day"                # when a subsample is drawn: once a "day", or anew at every "step"
@@ -74,7 +74,7 @@ class PPOConfig:
     lr_schedule: str = "cosine"        # "constant", or "cosine" to 0 over the epochs of a call of train
     adam_beta2: float = 0.99           # Adam's memory of squared gradients
     gamma: float = 1.0                 # discount a snapshot
-    lam: float = 0.95                  # GAE's lambda
+    lam: float = 0.8                   # GAE's lambda
     adv_norm: str = "scale"            # "scale": over their root mean square; "standardize": mean 0, std 1
     clip_coef: float = 0.2             # a ratio beyond 1 -+ this earns nothing more
     ent_coef: float = 0.02             # weight of the entropy at the start

@@ -4,6 +4,7 @@
 
 # %% ../nbs/00_files.ipynb #imports
 from __future__ import annotations
+import glob
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 # %% auto #0
-__all__ = ['write_whole', 'seal', 'write_sealed', 'read_sealed', 'digest', 'write_folder', 'read_folder']
+__all__ = ['write_whole', 'seal', 'write_sealed', 'read_sealed', 'digest', 'write_folder', 'read_folder', 'locked']
 
 # %% ../nbs/00_files.ipynb #e-errors
 @contextmanager
@@ -33,6 +34,12 @@ def _sync(path):
     finally: os.close(handle)
 
 # %% ../nbs/00_files.ipynb #e-whole
+def _clear(path):
+    "Remove what processes that were killed have left half written."
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        gone = Path("/proc/self").exists() and not Path("/proc", left.name.split(".")[-2]).exists()
+        if gone: left.unlink(missing_ok=True)
+
 def _put(path, write):
     "A new file, on the disk when this is over."
     with open(path, "wb") as file:
@@ -49,6 +56,7 @@ def write_whole(
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with _said_plainly(path, "what was there before is untouched"):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _clear(path)
         try:
             _put(part, write)
             os.replace(part, path)
@@ -164,3 +172,17 @@ def read_folder(
                 else "damaged" if digest(path) != wanted["sha256"] else None)
         if what: raise ValueError(f"{path} is {what}: make the {kind} again, or take a copy of it")
     return listing
+
+# %% ../nbs/00_files.ipynb #e-lock
+@contextmanager
+def locked(
+    folder: str | os.PathLike,  # made where there is none
+):
+    "Hold a folder for this process alone; OSError where another process holds it."
+    import fcntl
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with open(Path(folder) / ".lock", "a") as file:
+        try: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OSError(f"{folder} is in use by another run: wait for it, or give another folder") from error
+        yield

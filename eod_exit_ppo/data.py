@@ -429,11 +429,15 @@ def _from_frame(df):
 # %% ../nbs/00_data.ipynb #e-files
 _FORMAT = 1  # of a panel's folder
 
+class _Plain:
+    "A file that numpy writes through Python: written its own way, the end of an array can be lost on a full disk unsaid."
+    def __init__(self, write): self.write = write
+
 def _save(p, folder, overwrite):
     "One .npy file an array; a mask that is True everywhere is left out, as the constructor knows it."
     arrays = {f.name: getattr(p, f.name) for f in fields(p)}
     arrays = {k: a for k, a in arrays.items() if a is not None and not (k == "tradable" and _everywhere(a))}
-    def writer(a): return lambda file: np.save(file, a, allow_pickle=False)
+    def writer(a): return lambda file: np.save(_Plain(file.write), a, allow_pickle=False)
     write_folder(folder, "panel", {f"{k}.npy": writer(a) for k, a in arrays.items()},
                  dict(format_version=_FORMAT, shape=list(p.shape)), overwrite)
 

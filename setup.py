@@ -31,7 +31,7 @@ setup(
         "Typing :: Typed",
     ],
     packages=find_packages(include=[c["lib_path"], c["lib_path"] + ".*"]),
-    package_data={c["lib_path"]: ["py.typed"]},
+    package_data={c["lib_path"]: ["py.typed", "*.ipynb"]},
     python_requires=">=" + c["min_python"],
     install_requires=c["requirements"].split(),
     # dev_requirements = ... in settings.ini makes the extra "dev", and so on

@@ -1,4 +1,5 @@
 """The command line as a process of its own: what a shell sees."""
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -6,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from eod_exit_ppo import IntradayPanel
+from eod_exit_ppo.bars import synthetic_bars
+from eod_exit_ppo.market import daily_closes, reversal
 
 COMMANDS = {"module": [sys.executable, "-m", "eod_exit_ppo"],
             "script": [str(Path(sys.executable).with_name("eod-exit-ppo"))]}
@@ -13,7 +16,7 @@ COMMANDS = {"module": [sys.executable, "-m", "eod_exit_ppo"],
 
 def call(*args, cwd, command="module"):
     "Exit status, standard output and standard error."
-    done = subprocess.run([*COMMANDS[command], *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*COMMANDS[command], *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=180)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -21,7 +24,8 @@ def call(*args, cwd, command="module"):
 def test_help_and_version(command, tmp_path):
     status, out, err = call("--help", cwd=tmp_path, command=command)
     assert status == 0 and not err
-    assert out.startswith("Usage: eod-exit-ppo ") and all(word in out for word in ("demo", "train", "evaluate"))
+    commands = ("demo", "panel", "train", "evaluate", "walk-forward", "report", "decide")
+    assert out.startswith("Usage: eod-exit-ppo ") and all(word in out for word in commands)
     assert call("--version", cwd=tmp_path, command=command)[1].startswith("eod-exit-ppo 0.")
 
 
@@ -33,6 +37,7 @@ def test_train_then_evaluate(tmp_path):
     assert "Epoch 010 | Eval avg EOD PnL 0.0" in trained
     found = sorted(p.name for p in (tmp_path / "runs" / "first").iterdir())
     assert found == ["agent.pt", "config.json", "history.csv", "history.png"]
+    assert os.listdir(tmp_path / "runs") == ["first"]  # nothing half-made beside it
     status, judged, err = call("evaluate", "runs/first", "days.parquet", "--last-days", 8, "--exits", "exits.csv",
                                cwd=tmp_path)
     assert status == 0 and not err, err
@@ -41,10 +46,36 @@ def test_train_then_evaluate(tmp_path):
     assert (tmp_path / "exits.csv").read_text().startswith("date,ticker,exit_step,time\n2020-01-")
 
 
+def test_from_bars_to_a_walk_and_its_report(tmp_path):
+    "The whole way of a user who never opens Python, fits in processes of their own, the walk interrupted by nothing."
+    bars = synthetic_bars(days=30, tickers=8, every="30min", edge=0.5)
+    bars.to_parquet(tmp_path / "bars.parquet")
+    reversal(daily_closes(bars)).to_csv(tmp_path / "signals.csv")
+    status, out, err = call("panel", "bars.parquet", "--signals", "signals.csv", "--snapshots", "10:30,13:00",
+                            "--cost-bps", 2, "--out", "panel", cwd=tmp_path)
+    assert status == 0 and not err, err
+    assert "rows = " in out and "no signal" in out and "2 bps to leave early" in out
+    assert list(IntradayPanel.load(tmp_path / "panel").times) == ["10:30", "13:00", "16:00"]
+    walk = ("walk-forward", "panel", "--out", "walk", "--train", 12, "--test", 8, "--seeds", 2, "--epochs", 2)
+    status, out, err = call(*walk, "--jobs", 2, cwd=tmp_path)
+    assert status == 0 and not err, err
+    assert "learned (2 seeds), threshold, least squares, best fixed exit" in out and "configurations tried  4" in out
+    assert call(*walk, "--jobs", 1, cwd=tmp_path)[1] == out  # all of it found in the folder
+    status, out, err = call("report", "walk", "--out", "report.html", cwd=tmp_path)
+    assert status == 0 and not err, err
+    page = (tmp_path / "report.html").read_text()
+    assert "The gain over holding to the close was" in page and str(tmp_path) not in page
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bars.parquet", "panel", "report.html", "signals.csv", "walk"]
+
+
 @pytest.mark.parametrize("args, why", [
     (["train", "nowhere.parquet", "--out", "run"], "nowhere.parquet"),
     (["train", "notes.csv", "--out", "run"], "the table lacks the columns"),
     (["evaluate", ".", "notes.csv"], "there is no checkpoint"),
+    (["panel", "notes.csv", "--signals", "notes.csv", "--out", "new"], "signals"),
+    (["walk-forward", "notes.csv", "--out", "new"], "the table lacks the columns"),
+    (["report", ".", "--out", "new.html"], "there is no checkpoint"),
+    (["decide", ".", "--state", "s", "--time", "10:00", "--prices", "notes.csv"], "there is no checkpoint"),
     (["demo", "--seed", "x"], "--seed"),
     (["learn"], "learn"),
 ])

@@ -45,8 +45,9 @@ def python(wheel, tmp_path_factory):
 
 def test_wheel_holds_the_package_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    ours = {f"eod_exit_ppo/{p.name}" for p in (ROOT / "eod_exit_ppo").iterdir() if p.suffix in (".py", ".typed")}
-    assert "eod_exit_ppo/py.typed" in ours
+    kinds = (".py", ".typed", ".ipynb")
+    ours = {f"eod_exit_ppo/{p.name}" for p in (ROOT / "eod_exit_ppo").iterdir() if p.suffix in kinds}
+    assert {"eod_exit_ppo/py.typed", "eod_exit_ppo/report_template.ipynb"} < ours
     assert {n for n in names if ".dist-info/" not in n} == ours
     assert any(n.endswith("licenses/LICENSE") for n in names)
 

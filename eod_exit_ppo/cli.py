@@ -24,7 +24,7 @@ from .agent import FactorizedPPOEOD, plot_history
 from .baselines import ExactOptimum, Hold
 from .data import IntradayPanel
 from .evaluate import compare
-from .files import write_whole
+from .files import locked, write_whole
 from .payoff import payoff
 from .ppo import PPOConfig
 from .runs import (BASELINES, charge, checkpoint, costs_said, keep_walk, read_left_out, read_panel,
@@ -252,6 +252,28 @@ def _config(recipe, epochs):
     config = getattr(PPOConfig, recipe.name)()
     return config if epochs is None else replace(config, epochs=epochs)
 
+def _on_the_way(out):
+    "Where the checkpoints of a training are kept until it is complete."
+    return out.absolute().with_name(f".{out.absolute().name}.training")
+
+def _trained(path, fit, judge, config, seed, device, resume, anew):
+    "An agent trained to the end, checkpoints on the way; begun, or gone on with."
+    if path.exists() and not (resume or anew): raise ValueError(
+        f"a training for this folder was interrupted ({path}): --resume goes on with it, --overwrite begins again")
+    resume = resume and path.exists()
+    if resume:
+        agent = FactorizedPPOEOD.load(path, fit, judge, device=device)
+        was, now = (asdict(c) | dict(seed=s) for c, s in ((agent.config, agent.seed), (config, seed)))
+        other = [f"{k} was {was[k]} and is {now[k]}" for k in was if was[k] != now[k]]
+        if other: raise ValueError(f"--resume: {', '.join(other)}: give the same, or begin again with --overwrite")
+        typer.echo(f"Going on after epoch {len(agent.history)} of {config.epochs}")
+    else: agent = FactorizedPPOEOD.from_panel(fit, judge, config, seed, device)
+    try: agent.train(progress=sys.stderr.isatty(), checkpoint=path, resume=resume)
+    except KeyboardInterrupt:
+        typer.echo(f"Stopped after epoch {len(agent.history)}: the same command with --resume goes on", err=True)
+        raise SystemExit(130) from None
+    return agent
+
 @app.command()
 @plain_errors()
 def train(
@@ -263,18 +285,27 @@ def train(
                                                        "training days.  [default: a third]", min=0)] = None,
     epochs: Epochs = None, seed: Seed = 7, cost_bps: Cost = None, close_bps: Close = None, threads: Threads = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu", overwrite: Overwrite = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was interrupted; it ends as if "
+                                                          "nothing had happened.")] = False,
 ) -> None:
-    "Learn from a panel and keep what was learned."
-    check_out(out, overwrite)
+    """Learn from a panel and keep what was learned.
+
+    Interrupted (Ctrl-C, a kill, a power cut), the same command with --resume goes on where it was."""
+    if resume and (out / "agent.pt").exists() and not _on_the_way(out).exists():
+        typer.echo(f"The run in {out} is complete: there is nothing to resume")
+        return
+    check_out(out, overwrite or resume)
     if threads is not None: torch.set_num_threads(threads)
     days = charge(read_panel(panel), cost_bps, close_bps)
     held_out = days.D // 3 if test_days is None else test_days
     if held_out >= days.D: raise ValueError(f"--test-days {held_out} of {days.D} days leaves none to learn from")
     fit, judge = days.split(days.D - held_out) if held_out else (days, days)
     typer.echo(f"{days}\nLearning from {fit.D} days, judging on {f'the last {held_out}' if held_out else 'the same'}")
-    agent = FactorizedPPOEOD.from_panel(fit, judge, _config(recipe, epochs), seed, device)
-    agent.train(progress=sys.stderr.isatty())
-    write_run(out, agent)
+    with locked(_on_the_way(out)):
+        config, path = _config(recipe, epochs), _on_the_way(out) / "agent.pt"
+        agent = _trained(path, fit, judge, config, seed, device, resume, overwrite)
+        write_run(out, agent)
+        shutil.rmtree(_on_the_way(out))
     typer.echo(f"\n{summary(judge, {'holding': Hold(), 'learned policy': agent.policy})}\n\nThe run is in {out}")
 
 # %% ../nbs/14_cli.ipynb #e-evaluate

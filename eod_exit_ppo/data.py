@@ -430,7 +430,7 @@ def _from_frame(df):
 _FORMAT = 1  # of a panel's folder
 
 class _Plain:
-    "A file that numpy writes through Python: written its own way, the end of an array can be lost on a full disk unsaid."
+    "A file written through Python: numpy's own way can lose the end of an array on a full disk, and not say so."
     def __init__(self, write): self.write = write
 
 def _save(p, folder, overwrite):

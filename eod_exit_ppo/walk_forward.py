@@ -14,6 +14,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property, partial
 from pathlib import Path
@@ -29,7 +30,7 @@ from .agent import FactorizedPPOEOD
 from .data import IntradayPanel, day_blocks
 from .evaluate import COLOURS, compare, decide
 from .features import FeatureSet
-from .files import write_whole
+from .files import locked, write_whole
 from .payoff import payoff
 from .ppo import PPOConfig
 
@@ -469,22 +470,23 @@ def walk_forward(
     splitter = WalkForward() if splitter is None else splitter
     folds, panel = check_folds(panel, splitter), _in_order(panel)
     record = {**_record(panel, splitter, folds, seed, threads, fits), "tried": tried}
-    store = None if folder is None else _Folder(folder, record)
-    units = [_Unit(p, k, s) for k in range(len(folds)) for p, fit in fits.items()
-             for s in range(seeds if _takes_seed(fit) else 1)]
-    found = {u: None if store is None else store.read(u) for u in units}
-    results = {u: r for u, r in found.items() if r is not None}
-    calls = {u: delayed(_run_unit)(u, fits[u.policy], panel, *folds[u.fold], fit_seed(seed, u.fold, u.seed), threads)
-             for u in units if u not in results}
-    unseen = not (sys.stderr.isatty() or "ipykernel" in sys.modules)
-    with tqdm(desc="walk forward", unit="fit", total=len(units), initial=len(results),
-              disable=unseen or not progress) as bar:
-        def arrived(unit, steps, history):
-            if store is not None: store.write(unit, steps, history)
-            results[unit] = steps, history
-            bar.update()
-        _run_all(calls, jobs, arrived)
-    return _stitch(panel, folds, fits, results, _tried(record if store is None else store.record))
+    with nullcontext() if folder is None else locked(folder):
+        store = None if folder is None else _Folder(folder, record)
+        units = [_Unit(p, k, s) for k in range(len(folds)) for p, fit in fits.items()
+                 for s in range(seeds if _takes_seed(fit) else 1)]
+        found = {u: None if store is None else store.read(u) for u in units}
+        results = {u: r for u, r in found.items() if r is not None}
+        calls = {u: delayed(_run_unit)(u, fits[u.policy], panel, *folds[u.fold], fit_seed(seed, u.fold, u.seed),
+                                       threads) for u in units if u not in results}
+        unseen = not (sys.stderr.isatty() or "ipykernel" in sys.modules)
+        with tqdm(desc="walk forward", unit="fit", total=len(units), initial=len(results),
+                  disable=unseen or not progress) as bar:
+            def arrived(unit, steps, history):
+                if store is not None: store.write(unit, steps, history)
+                results[unit] = steps, history
+                bar.update()
+            _run_all(calls, jobs, arrived)
+        return _stitch(panel, folds, fits, results, _tried(record if store is None else store.record))
 
 def _in_order(panel):
     "The panel with its numbers laid out in memory as a process would get them, so that sums round alike."

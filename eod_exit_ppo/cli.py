@@ -303,9 +303,11 @@ def train(
     typer.echo(f"{days}\nLearning from {fit.D} days, judging on {f'the last {held_out}' if held_out else 'the same'}")
     with locked(_on_the_way(out)):
         config, path = _config(recipe, epochs), _on_the_way(out) / "agent.pt"
-        agent = _trained(path, fit, judge, config, seed, device, resume, overwrite)
+        try: agent = _trained(path, fit, judge, config, seed, device, resume, overwrite)
+        finally:
+            if not path.exists(): shutil.rmtree(_on_the_way(out))  # nothing was learned yet
         write_run(out, agent)
-        shutil.rmtree(_on_the_way(out))
+        shutil.rmtree(_on_the_way(out), ignore_errors=True)
     typer.echo(f"\n{summary(judge, {'holding': Hold(), 'learned policy': agent.policy})}\n\nThe run is in {out}")
 
 # %% ../nbs/14_cli.ipynb #e-evaluate

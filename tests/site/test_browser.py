@@ -1,0 +1,171 @@
+"""The site in a real Chromium: no error, no foreign request, nothing wider than a phone, readable by everybody."""
+import io
+import re
+from pathlib import Path
+
+import pytest
+from test_pages import MODULES, ROOT, public
+
+SCREENSHOTS = ROOT / "_docs" / "screenshots"
+
+LOOKED_AT = ["index.html", "story.html", "howto.html", "studies.html", "reference.html", "changelog.html",
+             "search.html", "nbs/01_weights.html", "reference/weights.html"]
+SIZES = {"light": dict(viewport=dict(width=1280, height=900), color_scheme="light"),
+         "dark": dict(viewport=dict(width=1280, height=900), color_scheme="dark"),
+         "phone": dict(viewport=dict(width=390, height=844), color_scheme="light", has_touch=True)}
+# the elements that stick out of the window without a frame of their own to scroll in
+WIDER = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
+    [...document.querySelectorAll('article *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)
+    .slice(0, 5).map(e => e.outerHTML.slice(0, 120))
+    .concat([`the page is ${document.documentElement.scrollWidth} wide`])"""
+SEARCH = """async names => {
+    while (!Search.hasIndex()) await new Promise(done => setTimeout(done, 20));
+    return names.map(name => {
+        history.replaceState(null, '', '?q=' + encodeURIComponent(name));
+        const found = Search._performSearch(...Search._parseQuery(name));
+        return found.length ? found[found.length - 1][2].replace('#', '') : '';
+    });
+}"""
+
+# thousands of coloured words and pieces of formulas, alike on every page: looked at on a few
+PLAINER = """() => {
+    for (const pre of document.querySelectorAll('.highlight pre')) pre.textContent = pre.textContent;
+    for (const formula of document.querySelectorAll('mjx-container')) formula.textContent = 'x';
+}"""
+
+
+@pytest.fixture(scope="module")
+def trouble():
+    return []
+
+
+@pytest.fixture
+def tab(browser, host, trouble):
+    "A page in a window of its own; what goes wrong in it is noted."
+    def open_tab(size="light"):
+        context = browser.new_context(**SIZES[size])
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda m: m.type in ("error", "warning") and trouble.append(f"{page.url}: {m.text}"))
+        page.on("pageerror", lambda error: trouble.append(f"{page.url}: {error}"))
+        page.on("requestfailed", lambda r: "ERR_ABORTED" not in (r.failure or "") and trouble.append(
+            f"{page.url}: {r.url} {r.failure}"))
+        page.on("response", lambda r: r.status >= 400 and trouble.append(f"{page.url}: {r.url} {r.status}"))
+        page.on("request", lambda r: not r.url.startswith((host, "data:", "blob:")) and trouble.append(
+            f"{page.url} asks another host: {r.url}"))
+        return page
+    contexts = []
+    trouble.clear()
+    yield open_tab
+    for context in contexts:
+        context.close()
+
+
+def settled(page, address):
+    "Open an address and wait until its mathematics is set."
+    page.goto(address, wait_until="load")
+    page.evaluate("() => window.MathJax?.startup?.promise?.then(() => true)")
+
+
+def test_every_page_loads_cleanly_and_fits_a_phone(tab, host, pages, trouble):
+    page, wide = tab("light"), []
+    for path in pages:
+        page.set_viewport_size({"width": 1280, "height": 900})
+        settled(page, f"{host}/{path}")
+        wide += [f"{path}: {what}" for what in page.evaluate(WIDER)]
+        page.set_viewport_size({"width": 390, "height": 844})
+        wide += [f"{path} on a phone: {what}" for what in page.evaluate(WIDER)]
+        wide += [f"{path}: mathematics that is none: {e}" for e in page.evaluate(
+            "() => [...document.querySelectorAll('mjx-merror, [data-mjx-error]')].map(e => e.outerHTML.slice(0, 200))")]
+        wide += [f"{path}: a picture is broken: {e}" for e in page.evaluate(
+            "() => [...document.images].filter(i => i.loading != 'lazy' && !i.naturalWidth).map(i => i.src)")]
+    assert not trouble
+    assert not wide, "\n".join(wide)
+
+
+def test_every_public_name_is_found_first(tab, host, trouble):
+    page = tab()
+    page.goto(f"{host}/search.html?q=payoff")
+    wanted = [f"eod_exit_ppo.{module}.{name}" for module in MODULES for name in public(module)]
+    asked = [full.split(".", 2)[2] for full in wanted]
+    found = page.evaluate(SEARCH, asked)
+    missed = [f"{name}: {hit or 'nothing'}" for name, hit in zip(asked, found)
+              if not hit.startswith("eod_exit_ppo.") or not hit.endswith("." + name)]
+    assert not missed
+    assert set(page.evaluate(SEARCH, wanted)) == set(wanted)
+    assert not trouble
+
+
+def test_search_by_hand(tab, host, trouble):
+    page = tab()
+    page.goto(f"{host}/index.html")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("normalize_neutral")
+    page.keyboard.press("Enter")
+    page.locator("#search-results li a").first.click()
+    page.wait_for_url("**/reference/weights.html*")
+    assert "eod_exit_ppo.weights.normalize_neutral" in page.url
+    assert not trouble
+
+
+def test_opening_a_notebook_gives_the_clean_one(tab, host):
+    page = tab()
+    page.goto(f"{host}/nbs/03_payoff.html")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Open this notebook").click()
+    text = Path(download.value.path()).read_text(encoding="utf-8")
+    assert download.value.suggested_filename == "03_payoff.ipynb"
+    assert '"nbformat": 4' in text and "#| hide" not in text and "#| export" not in text
+
+
+def test_the_theme_can_be_switched_and_stays(tab, host, trouble):
+    page = tab()
+    page.goto(f"{host}/index.html")
+    def mode(): return page.evaluate("document.documentElement.dataset.theme")
+    seen = {mode()}
+    for _ in range(3):
+        page.locator(".theme-switch-button").locator("visible=true").first.click()
+        if page.get_by_text("Dark", exact=True).locator("visible=true").count():
+            page.get_by_text("Dark", exact=True).locator("visible=true").first.click()
+        seen.add(mode())
+        if mode() == "dark":
+            break
+    assert seen == {"light", "dark"}
+    page.goto(f"{host}/story.html")
+    assert mode() == "dark"
+    assert not trouble
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_screenshots(tab, host, size, pages):
+    "They are left in _docs/screenshots, to be looked at."
+    from PIL import Image
+    page, brightness = tab(size), []
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    for path in [p for p in LOOKED_AT if p in pages]:
+        settled(page, f"{host}/{path}")
+        name = re.sub(r"\W+", "-", path.removesuffix(".html"))
+        png = page.screenshot(path=SCREENSHOTS / f"{name}-{size}.png")
+        grey = Image.open(io.BytesIO(png)).convert("L")
+        histogram = grey.histogram()
+        brightness.append(sum(i * n for i, n in enumerate(histogram)) / sum(histogram))
+    assert max(brightness) < 128 if size == "dark" else min(brightness) > 128
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_accessible(tab, host, axe, size, pages):
+    "axe-core finds nothing serious: every page in the light, some in the dark and on a phone."
+    page, found = tab(size), []
+    for path in [p for p in pages if p in LOOKED_AT or size == "light" and not p.startswith("_modules/")]:
+        settled(page, f"{host}/{path}")
+        if path not in LOOKED_AT:
+            page.evaluate(PLAINER)
+        page.evaluate(axe + "; null")
+        result = page.evaluate("""() => axe.run(document, {resultTypes: ['violations'], elementRef: false,
+            runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']})""")
+        for violation in result["violations"]:
+            if violation["impact"] in ("serious", "critical"):
+                node = violation["nodes"][0]
+                found.append(f"{path}: {violation['id']} ({len(violation['nodes'])}): {node['html'][:160]} "
+                             f"{node['failureSummary'][:200]}")
+    assert not found, "\n".join(found)

@@ -14,11 +14,12 @@ DEV := .venv/dev-$(call sum,requirements-dev.lock settings.ini setup.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test notebooks lab export readme lock clean
+DOCS := .venv/docs-$(call sum,requirements-docs.lock)
+.PHONY: help demo test notebooks lab docs docs-serve export readme lock clean
 
 help:  ## list these commands
 	@echo "make demo and make test install what they need into .venv the first time."
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \2/p' $(MAKEFILE_LIST) | awk '{ printf "  make %-10s", $$2; $$1 = $$2 = ""; print }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' $(MAKEFILE_LIST) | awk '{ printf "  make %-10s", $$2; $$1 = $$2 = ""; print }'
 
 demo: $(RUNTIME)  ## train the agent on synthetic days and show what it earns on days it never saw
 	@$(PY) -m eod_exit_ppo demo
@@ -36,6 +37,13 @@ notebooks: $(DEV)  ## run every cell of every notebook, slow ones too, and save 
 lab: $(DEV)  ## open the notebooks in JupyterLab
 	@$(PY) -m jupyter lab --notebook-dir=nbs
 
+docs: $(DOCS)  ## build the documentation site into _docs/html (Python 3.11 or later)
+	@$(PY) -m sphinx -q -W --keep-going -b html -d _docs/doctrees docs _docs/html
+	@echo "The site is in _docs/html; make docs-serve shows it"
+
+docs-serve: docs  ## show the site at http://localhost:8000
+	@$(PY) -m http.server --bind 127.0.0.1 --directory _docs/html 8000
+
 export: $(DEV)  ## clean the notebooks and write the modules and README.md from them
 	@$(PY) -c "from nbdev.clean import nbdev_clean; nbdev_clean()"
 	@$(PY) -c "from nbdev.doclinks import nbdev_export; nbdev_export()"
@@ -48,7 +56,7 @@ lock:  ## pin the requirements of settings.ini again (needs uv)
 	@$(PYTHON) tools/lock.py --uv $(UV)
 
 clean:  ## remove .venv and everything else that was built
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv _docs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ensurepip comes last when an environment is made: where pip is, the environment is whole
@@ -62,6 +70,12 @@ $(RUNTIME): | .venv/bin/pip
 	@$(PIP) -r requirements.lock
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@rm -f .venv/runtime-*
+	@touch $@
+
+$(DOCS): | .venv/bin/pip
+	@echo "Installing requirements-docs.lock into .venv (once)"
+	@$(PIP) -r requirements-docs.lock
+	@rm -f .venv/docs-*
 	@touch $@
 
 $(DEV): | $(RUNTIME)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 import torch
@@ -121,7 +122,8 @@ class Threshold:
     level: float | np.ndarray  # aligned return: one number for all snapshots, or (T-1,), one each
 
     def __post_init__(self):
-        level = np.asarray(self.level, dtype=np.float64)
+        try: level = np.asarray(self.level, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError) as e: raise TypeError(f"level is no number ({e})") from e
         if level.ndim > 1 or np.isnan(level).any():
             raise ValueError(f"level is {self.level!r}: give a number, or one for each snapshot before the last")
         level = level.copy()
@@ -182,11 +184,15 @@ class ExactOptimum:
     noise: float = 0.01   # standard deviation of the noise, in units of return
 
     def __post_init__(self):
-        f = np.array(self.f, dtype=np.float64)
+        try: f = np.array(self.f, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError) as e: raise TypeError(f"f is no list of numbers ({e})") from e
         if f.ndim != 1 or len(f) == 0 or not np.isfinite(f).all():
             raise ValueError(f"f has shape {f.shape}: give T finite numbers, one for each snapshot")
-        if not np.isfinite(self.alpha): raise ValueError(f"alpha is {self.alpha}: give a finite number")
-        if not (np.isfinite(self.noise) and self.noise > 0):
+        for name in ("alpha", "noise"):
+            x = getattr(self, name)
+            if not isinstance(x, Real): raise TypeError(f"{name} is {x!r}: give a number")
+        if not -1e9 < self.alpha < 1e9: raise ValueError(f"alpha is {self.alpha}: give a finite number")
+        if not 1e-30 < self.noise < 1e9:
             raise ValueError(f"noise is {self.noise}: give a positive standard deviation")
         f.setflags(write=False)
         object.__setattr__(self, "f", f)
@@ -235,7 +241,8 @@ class ExactOptimum:
         c = [self.alpha * u * self.f[-1] - close]
         for f in self.f[-2::-1]:
             z = (self.alpha * u * f - early - c[0]) / self.noise
-            Phi, phi = torch.special.ndtr(torch.as_tensor(z)).numpy(), np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+            phi = np.exp(-z.clip(-40, 40)**2 / 2) / np.sqrt(2 * np.pi)  # 0 beyond, and no overflow on the way
+            Phi = torch.special.ndtr(torch.as_tensor(z)).numpy()
             c.insert(0, c[0] + self.noise * (z * Phi + phi))
         return np.stack(c)
 
@@ -246,7 +253,8 @@ def own_state(
     "The default basis: aligned signal u and aligned return x as 1, u, u^2, u^3, x, x*u, x^2."
     x = aligned_marks(panel)
     u = np.broadcast_to((np.sign(panel.weights) * panel.signals)[:, None], x.shape)
-    return np.stack([np.ones_like(x), u, u * u, u * u * u, x, x * u, x * x], axis=-1)
+    with np.errstate(over="ignore"):  # what is infinite is refused where it is used
+        return np.stack([np.ones_like(x), u, u * u, u * u * u, x, x * u, x * x], axis=-1)
 
 # %% ../nbs/04_baselines.ipynb #regress
 def weighted_least_squares(

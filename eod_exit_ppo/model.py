@@ -5,6 +5,7 @@
 # %% ../nbs/05_model.ipynb #imports
 from __future__ import annotations
 from collections.abc import Callable
+from numbers import Integral
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
@@ -48,6 +49,9 @@ class ActorCritic(nn.Module):
     ):
         super().__init__()
         H = hidden
+        for name, x in dict(stock_feat_dim=stock_feat_dim, context_dim=context_dim, hidden=hidden).items():
+            if isinstance(x, bool) or not isinstance(x, Integral) or x > 2**20:
+                raise TypeError(f"{name} is {x!r}: give a whole number, up to 2**20")
         if min(stock_feat_dim, context_dim + 1, H) < 1:
             raise ValueError(f"stock_feat_dim, context_dim and hidden are {stock_feat_dim}, {context_dim} and {H}: "
                              "give at least 1, 0 and 1")

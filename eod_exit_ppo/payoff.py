@@ -27,6 +27,7 @@ def first_exit(
     "An exit is final: the first wish counts, and what never wished is closed at the last snapshot."
     exits = np.asarray(exits)
     if exits.dtype != bool: raise TypeError(f"exits has dtype {exits.dtype}: give booleans")
+    if exits.ndim < 2 or not exits.shape[-2]: raise ValueError(f"exits has shape {exits.shape}: give (..., T, N)")
     return np.where(exits.any(-2), exits.argmax(-2), exits.shape[-2] - 1)
 
 # %% ../nbs/03_payoff.ipynb #e-refuse
@@ -53,7 +54,8 @@ def check_exit_steps(
 
     Raises TypeError if they are not integers; ValueError if the shape is wrong, a step lies outside 0..T-1, or a stock
     with a weight leaves before the last snapshot where it cannot be traded."""
-    steps = np.asarray(exit_steps)
+    try: steps = np.asarray(exit_steps)
+    except ValueError as e: raise ValueError(f"exit_steps is no array ({e}): give (days, stocks) integers") from e
     if steps.dtype.kind not in "iu": raise TypeError(f"exit_steps has dtype {steps.dtype}: give integers")
     if steps.shape != (panel.D, panel.N):
         raise ValueError(f"exit_steps has shape {steps.shape}: give (days, stocks) = {(panel.D, panel.N)}")

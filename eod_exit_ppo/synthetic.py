@@ -4,6 +4,7 @@
 
 # %% ../nbs/00_synthetic.ipynb #imports
 from __future__ import annotations
+from numbers import Integral, Real
 import numpy as np
 
 # %% auto #0
@@ -12,7 +13,11 @@ __all__ = ['make_synthetic_data', 'synthetic_alpha']
 # %% ../nbs/00_synthetic.ipynb #e-start
 def _synthetic_start(D, T, N, seed, alpha_path="dirichlet"):
     "The first draws, in the specified order: the generator (ready for the noise), the signals, the alpha shares."
+    for name, x in dict(D=D, T=T, N=N, seed=seed).items():
+        if isinstance(x, bool) or not isinstance(x, Integral): raise TypeError(f"{name} is {x!r}: give a whole number")
     if min(D, T, N) < 1: raise ValueError(f"D, T and N must be at least 1, got D={D}, T={T}, N={N}")
+    if D * T * N > 2**40: raise ValueError(f"D, T and N are {D}, {T} and {N}: that is more than a machine can hold")
+    if seed < 0: raise ValueError(f"seed is {seed}: give a whole number, 0 or more")
     rng = np.random.default_rng(seed)
     signals = rng.normal(0, 1, (D, N)).astype(np.float32)
     f = np.cumsum(rng.dirichlet(np.ones(T))).astype(np.float32)
@@ -25,7 +30,8 @@ def _shares(drawn, alpha_path):
     if isinstance(alpha_path, str):
         if alpha_path in named: return named[alpha_path].astype(np.float32)
         raise ValueError(f"alpha_path is {alpha_path!r}: give {', '.join(map(repr, named))}, or an array of T shares")
-    f = np.asarray(alpha_path, dtype=np.float32)
+    try: f = np.asarray(alpha_path, dtype=np.float32)
+    except (TypeError, ValueError) as e: raise TypeError(f"alpha_path is {alpha_path!r}: give a name or numbers") from e
     if f.shape == x.shape and np.isfinite(f).all(): return f
     raise ValueError(f"alpha_path has shape {f.shape}: give {len(x)} finite shares, one for each snapshot")
 
@@ -34,7 +40,7 @@ def _noise(rng, shape, noise, tails, sigma):
     "(D, T, N) float64, standard deviation sigma at the close."
     if noise not in ("iid", "walk", "reverting"):
         raise ValueError(f"noise is {noise!r}: give 'iid', 'walk' or 'reverting'")
-    if tails is not None and not tails > 2:
+    if tails is not None and not (isinstance(tails, Real) and 2 < tails < np.inf):
         raise ValueError(f"tails is {tails!r}: give more than 2 degrees of freedom, or None for normal noise")
     if tails is None: e = rng.normal(0, sigma, shape)
     else: e = sigma * ((tails - 2) / tails)**0.5 * rng.standard_t(tails, shape)
@@ -68,9 +74,10 @@ def make_synthetic_data(
     """Signals, returns against the prior close and raw weights of a market with known alpha.
 
     Raises ValueError naming an option that makes no sense."""
-    for name, x, most in (("sigma", sigma, np.inf), ("market", market, np.inf), ("missing", missing, 1)):
-        if not 0 <= x < most: raise ValueError(f"{name} is {x!r}: give a number from 0 up" + ", below 1" * (most == 1))
-    if not np.isfinite(alpha): raise ValueError(f"alpha is {alpha!r}: give a finite number")
+    for name, x, most in (("sigma", sigma, 1e9), ("market", market, 1e9), ("missing", missing, 1)):
+        if not isinstance(x, Real) or not 0 <= x < most:
+            raise ValueError(f"{name} is {x!r}: give a number from 0 up, below {most:g}")
+    if not (isinstance(alpha, Real) and abs(alpha) < 1e9): raise ValueError(f"alpha is {alpha!r}: give a finite number")
     rng, signals, f = _synthetic_start(D, T, N, seed, alpha_path)
     own = _noise(rng, (D, T, N), noise, tails, sigma).astype(np.float32)
     returns = float(alpha) * signals[:, None, :] * f[None, :, None] + own

@@ -32,6 +32,8 @@ def normalize_neutral(
     if w.ndim not in (1, 2): raise ValueError(f"w has shape {w.shape}: give (stocks,) or (days, stocks)")
     _check_finite(w)
     long, short = np.maximum(w, 0), np.minimum(w, 0)
-    sums = [np.abs(side.sum(-1, keepdims=True, dtype=np.float64)) for side in (long, short)]
+    with np.errstate(over="ignore"):
+        sums = [np.abs(side.sum(-1, keepdims=True, dtype=np.float64)) for side in (long, short)]
+    if not np.isfinite(sums).all(): raise ValueError("w has values too large to be added up: scale them down")
     long, short = (side / np.where(total > 0, total, 1) for side, total in zip((long, short), sums))
     return (long + short).astype(np.float64 if w.dtype == np.float64 else np.float32)

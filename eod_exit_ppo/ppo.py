@@ -65,13 +65,13 @@ class PPOConfig:
     credit: str = "stock"              # who gets an advantage and a ratio: each "stock", or the "book" as a whole
     features: str = "path"             # what the policy sees: "base" or "path"; a function goes to the agent itself
     hidden: int = 32                   # width of every layer
-    epochs: int = 100                  # rounds of rollout and update
-    rollouts_per_epoch: int = 16       # days drawn each round, with replacement
+    epochs: int = 250                  # rounds of rollout and update
+    rollouts_per_epoch: int = 8        # days drawn each round, with replacement
     stock_subsample: int | None = None # only so many stocks of a day may act; None: all
     redraw: str = "day"                # when a subsample is drawn: once a "day", or anew at every "step"
-    ppo_epochs: int = 2                # passes over a round's data
+    ppo_epochs: int = 1                # passes over a round's data
     batch_size: int = 16               # steps (a day at a snapshot) in a minibatch
-    lr: float = 1e-2                   # Adam's learning rate at the start
+    lr: float = 0.015                  # Adam's learning rate at the start
     lr_schedule: str = "cosine"        # "constant", or "cosine" to 0 over the epochs of a call of train
     adam_beta2: float = 0.99           # Adam's memory of squared gradients
     gamma: float = 1.0                 # discount a snapshot
@@ -86,7 +86,7 @@ class PPOConfig:
     initial_exit: float | None = None  # exit probability of a fresh policy; None: as the initial weights have it
     bn_momentum: float = 1.0           # share of the newest data in refreshed BatchNorm statistics
     refresh_until: float = 0.1         # statistics are refreshed in this first share of the epochs, then frozen
-    eval_every: int = 10               # epochs between two looks at the evaluation days
+    eval_every: int = 25               # epochs between two looks at the evaluation days
     precision: str = "float32"         # of the products over stocks in training: "float32", or "bf16" where it is fast
 
     @classmethod
@@ -96,7 +96,7 @@ class PPOConfig:
             credit="book", features="base", hidden=256, epochs=100, rollouts_per_epoch=64, stock_subsample=128,
             redraw="step", ppo_epochs=8, batch_size=1024, lr=3e-4, lr_schedule="constant", adam_beta2=0.999, lam=0.95,
             adv_norm="standardize", ent_coef=5e-4, ent_coef_final=5e-4, vf_coef=0.5, bn_momentum=0.1,
-            refresh_until=1.0), **changes)
+            refresh_until=1.0, eval_every=10), **changes)
 
     @classmethod
     def per_stock(cls, **changes) -> PPOConfig:

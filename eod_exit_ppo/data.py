@@ -77,7 +77,7 @@ def _as_dates(values):
     if a.ndim != 1: raise TypeError(f"dates has shape {a.shape}: give a list, one for each day")
     if a.dtype.kind in "iu": return a
     numbers = a.dtype.kind in "fbc" or a.dtype.kind == "O" and any(isinstance(x, Number) for x in a)
-    if numbers: raise TypeError(f"dates have dtype {a.dtype}: give dates or integers")
+    if numbers: raise TypeError(f"dates have dtype {a.dtype}, and numbers in it: give dates or integers")
     try: index = pd.DatetimeIndex(pd.to_datetime(values, format="ISO8601"))
     except (ValueError, TypeError) as e:
         raise ValueError(f"dates cannot be read as days ({e}): give dates, strings like 2017-05-31, or integers") from e

@@ -84,11 +84,14 @@ def _as_dates(values):
     if index.hasnans: raise ValueError(f"dates has no day at position {index.isna().argmax()}: name every day")
     return index.tz_localize(None).to_numpy().astype("datetime64[D]")
 
+def _names(name, values):
+    "A list of names, each as text."
+    if isinstance(values, Iterable): return [str(v) for v in values]
+    raise TypeError(f"{name} is a {type(values).__name__}: give a list of names")
+
 def _labels(name, values, n, default):
     "Names of one axis as an array of str, one for each of the `n` positions and none twice."
-    if not isinstance(values, (Iterable, type(None))):
-        raise TypeError(f"{name} is a {type(values).__name__}: give a list of names")
-    a = np.array([default.format(i) for i in range(n)] if values is None else [str(v) for v in values])
+    a = np.array([default.format(i) for i in range(n)] if values is None else _names(name, values))
     if a.shape != (n,): raise ValueError(f"{name} has {len(a)} labels but returns ask for {n}")
     seen, count = np.unique(a, return_counts=True)
     if (count > 1).any(): raise ValueError(f"{name} must be unique, {seen[count > 1][0]} stands there twice")

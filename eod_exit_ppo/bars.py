@@ -215,9 +215,9 @@ def _when(piece, where, row, tz, zone):
 # %% ../nbs/11_bars.ipynb #e-sessions
 def _calendar(name, **span):
     "A calendar of exchange_calendars; what it and pandas have to say to each other is kept quiet."
-    import exchange_calendars as xcals
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        import exchange_calendars as xcals
         try: return xcals.get_calendar(name, **span)
         except Exception as e: raise ValueError(f"calendar is {name!r}: {e}") from e
 

@@ -178,7 +178,7 @@ def test_real_days_agree(name, every):
     if not (DATA / name).is_file(): pytest.skip(f"{name} is not here")
     prices, closes, panel = real(name)
     train = panel[:len(panel) // 2]
-    agent = FactorizedPPOEOD.from_panel(train, config=PPOConfig(epochs=6, eval_every=100, stock_subsample=64))
+    agent = FactorizedPPOEOD.from_panel(train, config=PPOConfig(epochs=2, eval_every=100, stock_subsample=64))
     agent.train(progress=False)
     for policy in (lively(agent, train[:20]).policy, LeastSquaresMC.fit(train)):
         steps = policy.exit_steps(panel)

@@ -1,4 +1,4 @@
-"""Write requirements.lock and requirements-dev.lock from the requirements in settings.ini. Needs `uv`.
+"""Write requirements.lock, requirements-dev.lock and requirements-docs.lock from settings.ini. Needs `uv`.
 
 One lock serves every Python from 3.10 on: environment markers tell the versions apart. Pins that are there already
 stay unless `--upgrade` is given.
@@ -47,8 +47,11 @@ def main() -> None:
     options = ["--python-version", config["min_python"], *(["--upgrade"] if args.upgrade else [])]
 
     pins: list[str] = [TORCH]
-    for name, what, wanted in [("requirements.lock", "What the package needs to run", runtime),
-                               ("requirements-dev.lock", "The same and what its tests need", runtime + dev)]:
+    for name, what, wanted in [
+        ("requirements.lock", "What the package needs to run", runtime),
+        ("requirements-dev.lock", "The same and what its tests need", runtime + dev),
+        ("requirements-docs.lock", "What the site is built and tested with", config["docs_requirements"].split()),
+    ]:
         try:
             pins = compile_lock(args.uv, wanted, pins, ROOT / name, options)
         except FileNotFoundError:

@@ -12,13 +12,14 @@ sum = $(shell cat $(1) | cksum | cut -d' ' -f1)
 RUNTIME := .venv/runtime-$(call sum,requirements.lock settings.ini setup.py)
 DEV := .venv/dev-$(call sum,requirements-dev.lock settings.ini setup.py)
 
+DOCS := .venv/docs-$(call sum,requirements-docs.lock)
 # The same for the environment of the oldest versions that the package admits.
 OLD := .venv-oldest/bin/python
 OLDEST := .venv-oldest/ready-$(call sum,requirements-oldest.lock settings.ini setup.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-DOCS := .venv/docs-$(call sum,requirements-docs.lock)
+.NOTPARALLEL:
 .PHONY: help demo test test-oldest notebooks lab docs docs-serve export readme lock clean
 
 help:  ## list these commands
@@ -28,7 +29,7 @@ help:  ## list these commands
 demo: $(RUNTIME)  ## train the agent on synthetic days and show what it earns on days it never saw
 	@$(PY) -m eod_exit_ppo demo
 
-test: $(DEV)  ## check everything: notebooks, modules, README, style, tests, wheel
+test: $(DEV) $(DOCS)  ## check everything: notebooks, modules, README, style, tests, wheel
 	@$(PY) tools/check.py
 	@$(PY) tools/readme.py --check
 	@$(PY) -m ruff check .
@@ -47,6 +48,7 @@ lab: $(DEV)  ## open the notebooks in JupyterLab
 	@$(PY) -m jupyter lab --notebook-dir=nbs
 
 docs: $(DOCS)  ## build the documentation site into _docs/html (Python 3.11 or later)
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "The site needs Python 3.11 or later: make clean, then make PYTHON=python3.12 docs")'
 	@$(PY) -m sphinx -q -W --keep-going -b html -d _docs/doctrees docs _docs/html
 	@echo "The site is in _docs/html; make docs-serve shows it"
 
@@ -88,6 +90,7 @@ $(RUNTIME): | .venv/bin/pip
 	@rm -f .venv/runtime-*
 	@touch $@
 
+# for Python 3.10 this lock is empty, and the tests of the site are skipped
 $(DOCS): | .venv/bin/pip
 	@echo "Installing requirements-docs.lock into .venv (once)"
 	@$(PIP) -r requirements-docs.lock

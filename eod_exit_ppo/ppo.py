@@ -248,7 +248,8 @@ def _diagnose(mb, logratio, value, clip_coef):
 # %% ../nbs/08_ppo.ipynb #e-blame
 def _blame(model, mb):
     "What was not finite when loss or gradient was not."
-    seen = dict(features=mb.stock, context=mb.context, advantages=mb.adv, value_targets=mb.ret, log_probabilities=mb.logp,
+    seen = dict(features=mb.stock, context=mb.context, advantages=mb.adv, value_targets=mb.ret,
+                log_probabilities=mb.logp,
                 weights_of_the_network=torch.cat([p.detach().flatten() for p in model.state_dict().values()]))
     bad = [f"{(~x.isfinite()).sum()} of {x.numel()} {name.replace('_', ' ')}" for name, x in seen.items()
            if not x.isfinite().all()]

@@ -1,4 +1,4 @@
-"""Write requirements.lock, requirements-dev.lock and requirements-oldest.lock from settings.ini. Needs `uv`.
+"""Write the locks (requirements*.lock) from settings.ini. Needs `uv`.
 
 One lock serves every Python from 3.10 on: environment markers tell the versions apart. Pins that are there already
 stay unless `--upgrade` is given. The oldest lock has every requirement of the package at its lower bound; those are
@@ -44,7 +44,7 @@ def main() -> None:
     ini = ConfigParser(delimiters=["="])
     ini.read(ROOT / "settings.ini", encoding="utf-8")
     config = ini["DEFAULT"]
-    runtime, dev = config["requirements"].split(), config["dev_requirements"].split()
+    runtime, dev, docs = (config[k].split() for k in ("requirements", "dev_requirements", "docs_requirements"))
     options = ["--python-version", config["min_python"], *(["--upgrade"] if args.upgrade else [])]
 
     lowest = [r.replace(">=", "==") for r in runtime]
@@ -53,6 +53,7 @@ def main() -> None:
     for name, what, python, wanted, limits in [
             ("requirements.lock", "What the package needs to run", later, runtime, [TORCH]),
             ("requirements-dev.lock", "The same and what its tests need", later, runtime + dev, None),
+            ("requirements-docs.lock", "What the site is built and tested with", later, docs, None),
             ("requirements-oldest.lock", "The oldest versions that the package admits", until, lowest + dev, [])]:
         try:
             pins = compile_lock(args.uv, wanted, pins if limits is None else limits, ROOT / name, options)

@@ -31,6 +31,7 @@ from .model import ActorCritic, fold_model, refresh_statistics
 from .payoff import payoff
 from .ppo import Credit, PPOConfig, book_credit, explained_var, ppo_update, stock_credit
 from .rollout import Days, Rollout, exit_chances, greedy_exits, rollout, sub_books
+from .style import COLOURS
 from .weights import normalize_neutral
 
 # %% auto #0
@@ -477,14 +478,14 @@ def plot_history(
     fig, axes = plt.subplot_mosaic([["payoff"] * 5, small[:5], small[5:]], figsize=(10, 5.6), layout="constrained",
                                    height_ratios=[1.5, 1, 1])
     for name in small:
-        axes[name].plot(history[name], color="#0072B2", lw=1.2)
+        axes[name].plot(history[name], color=COLOURS["learned"], lw=1.2)
         axes[name].set_title(name, fontsize=9)
     ax, looks = axes["payoff"], history.eval_payoff.dropna()
-    ax.plot(100 * history.payoff, color="#E69F00", lw=1.2, label="training days, drawn exits")
-    ax.plot(100 * looks, "o-", color="#009E73", ms=4, label="evaluation days, greedy policy")
+    ax.plot(100 * history.payoff, color=COLOURS["other"], lw=1.2, label="training days, drawn exits")
+    ax.plot(100 * looks, "o-", color=COLOURS["learned"], ms=4, label="evaluation days, greedy policy")
     if agent.eval_panel is not None:
         hold = payoff(agent.eval_panel, Hold().exit_steps(agent.eval_panel)).mean()
-        ax.axhline(100 * hold, color="#7F7F7F", ls="--", label="holding, evaluation days")
+        ax.axhline(100 * hold, color=COLOURS["hold"], ls="--", label="holding, evaluation days")
     ax.set(title="payoff and eval_payoff", xlabel="epoch", ylabel="payoff a day (%)")
     ax.legend(fontsize=8)
     for name in small[5:]: axes[name].set_xlabel("epoch")

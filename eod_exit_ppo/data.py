@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from .files import read_folder, write_folder
+from .style import COLOURS
 from .synthetic import make_synthetic_data, synthetic_alpha
 
 # %% auto #0
@@ -377,14 +378,14 @@ def _plot_day(p, day, ax=None):
     w, paths, marks = one.weights[0], *(np.vstack([0 * a[0, :1], 100 * a[0]]) for a in (one.returns, one.marks()))
     paths[0] = 0
     ax = ax or plt.subplots(figsize=(7, 3))[1]
-    for side, colour, name in ((w > 0, "#0072B2", "long"), (w < 0, "#D55E00", "short")):
+    for side, colour, name in ((w > 0, COLOURS["long"], "long"), (w < 0, COLOURS["short"], "short")):
         if not side.any(): continue
         thin = LineCollection([np.column_stack([x, y]) for y in paths[:, side].T], colors=colour, lw=0.6)
         thin.set_alpha(float(np.clip(15 / side.sum(), 0.08, 0.6)))
         ax.add_collection(thin)
         ax.plot(x, marks[:, side] @ w[side] / w[side].sum(), color="white", lw=4)
         ax.plot(x, marks[:, side] @ w[side] / w[side].sum(), color=colour, lw=2.5, label=f"{name} side, weighted mean")
-    ax.axhline(0, color="#7F7F7F", lw=0.8)
+    ax.axhline(0, color=COLOURS["hold"], lw=0.8)
     ax.set(title=f"Day {one.dates[0]}, {p.N} stocks", xlabel="snapshot", ylabel="return since prior close (%)")
     ax.set_xticks(x, ["prior\nclose", *p.times])
     ax.legend(loc="upper left", fontsize=8)

@@ -10,11 +10,15 @@ import pandas as pd
 from .baselines import Hindsight, Hold, aligned_marks
 from .data import IntradayPanel
 from .payoff import check_exit_steps, exposure, may_act, payoff
+from .style import COLOURS, colours_of
 
 # %% auto #0
-__all__ = ['MEASURES', 'COLOURS', 'decide', 'daily_payoffs', 'block_length', 'block_bootstrap', 'compare', 'colours_of',
-           'plot_payoff', 'plot_exit_times', 'hazard', 'plot_hazard', 'plot_day', 'break_even', 'plot_costs',
-           'best_cut', 'exit_boundary', 'plot_boundary']
+__all__ = ['MEASURES', 'decide', 'daily_payoffs', 'block_length', 'block_bootstrap', 'compare', 'plot_payoff', 'plot_exit_times',
+           'hazard', 'plot_hazard', 'plot_day', 'plot_day_strip', 'break_even', 'plot_costs', 'best_cut',
+           'exit_boundary', 'plot_boundary', 'COLOURS', 'colours_of']
+
+# %% ../nbs/10_evaluate.ipynb #all-names
+_all_ = [COLOURS, colours_of]  # made in `style`, and at home here too
 
 # %% ../nbs/10_evaluate.ipynb #e-decide
 def decide(
@@ -162,18 +166,6 @@ def compare(
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(MEASURES)).rename_axis("policy")
 
 # %% ../nbs/10_evaluate.ipynb #e-colours
-COLOURS = {"long": "#0072B2", "short": "#D55E00", "threshold": "#CC79A7", "hold": "#7F7F7F", "optimum": "#000000",
-           "learned": "#009E73", "least squares": "#56B4E9", "foresight": "#BFBFBF", "other": "#E69F00"}
-
-def colours_of(
-    names,               # names of policies
-) -> dict[str, str]:     # name -> colour
-    "A colour for each policy: by what its name contains (hold, optimum, learned, ppo, ...), or the next free one."
-    words = {w: c for w, c in COLOURS.items() if w not in ("long", "short", "other")}
-    words |= {"optimal": COLOURS["optimum"], "ppo": COLOURS["learned"], "hindsight": COLOURS["foresight"]}
-    free = iter((COLOURS["other"], "#F0E442", "#882255", "#44AA99", "#AA4499", "#999933") * len(names))
-    return {n: next((c for w, c in words.items() if w in n.lower()), None) or next(free) for n in names}
-
 def _positions(panel):
     "Which entries are positions (D, N); an error if the panel offers no exit at all."
     held = panel.weights != 0
@@ -266,25 +258,49 @@ def plot_day(
     day: int = 0,          # position of the day
     stocks=None,           # positions of the stocks to draw; default: a dozen, spread over the signals
     ax=None,               # Axes to draw on; default: new ones
+    until: int | None = None,  # the last snapshot to show; default: the close
 ):                         # Axes
     "Paths of one day since the prior close, in percent, coloured by side, with a dot where each position is left."
     one = panel[day]
     steps = decide(exit_steps, one)[0] if hasattr(exit_steps, "exit_steps") else decide(exit_steps, panel)[day]
-    ax, w, x = _axes(ax, 3.2), one.weights[0], np.arange(-1, panel.T)
+    ax, w, x, end = _axes(ax, 3.2), one.weights[0], np.arange(-1, panel.T), panel.T + 1 if until is None else until + 2
     if stocks is None:
         held = np.flatnonzero(w)
         stocks = held[one.signals[0, held].argsort()][np.linspace(0, len(held) - 1, min(12, len(held))).astype(int)]
-    paths = 100 * np.vstack([np.zeros((1, panel.N)), one.marks()[0]])
+    paths = 100 * np.vstack([np.zeros((1, panel.N)), one.marks()[0]])[:end]
     for i in np.atleast_1d(stocks):
         colour, stop = COLOURS["long" if w[i] > 0 else "short" if w[i] < 0 else "hold"], steps[i] + 2
-        ax.plot(x, paths[:, i], color=colour, lw=0.8, alpha=0.3)
-        ax.plot(x[:stop], paths[:stop, i], color=colour, lw=1.3)
-        ax.plot(x[stop - 1], paths[stop - 1, i], "o", color=colour, ms=6, mec="white", zorder=3)
+        ax.plot(x[:end], paths[:, i], color=colour, lw=0.8, alpha=0.3)
+        ax.plot(x[:end][:stop], paths[:stop, i], color=colour, lw=1.3)
+        if stop <= end: ax.plot(x[stop - 1], paths[stop - 1, i], "o", color=colour, ms=6, mec="white", zorder=3)
     ax.axhline(0, color=COLOURS["hold"], lw=0.8, zorder=0)
     ax.set(title=f"{one.dates[0]}: long (blue) and short (orange) positions, and where they are left",
            xlabel="snapshot", ylabel="return since prior close (%)")
     ax.set_xticks(x, ["prior\nclose", *panel.times])
     return ax
+
+# %% ../nbs/10_evaluate.ipynb #e-plot-strip
+def plot_day_strip(
+    panel: IntradayPanel,  # D days
+    exit_steps,            # a policy or exit steps, for all days of the panel
+    day: int = 0,          # position of the day
+    at=None,               # snapshots to stop at; default: five, spread over the day
+    stocks=None,           # as for `plot_day`
+):                         # (2, stills) Axes
+    "One day as stills: paths so far with a dot where a position was left; below, what each side still holds."
+    import matplotlib.pyplot as plt
+    at = np.unique(np.linspace(0, panel.T - 1, 5).astype(int)) if at is None else np.atleast_1d(at)
+    steps, w, x = decide(exit_steps, panel), panel.weights[day], np.arange(-1, panel.T)
+    left = exposure(panel[day], steps[[day]])
+    _, axes = plt.subplots(2, len(at), figsize=(9, 3.8), layout="constrained", sharex=True, sharey="row", squeeze=False,
+                           height_ratios=(2, 1))
+    for t, above, below in zip(at, *axes):
+        plot_day(panel, steps, day, stocks, above, t).set(title=f"{panel.times[t]}", xlabel="", ylabel="")
+        for side, first in (("long", (w > 0).any()), ("short", -(w < 0).any().astype(int))):
+            below.bar(x[:t + 2], 100 * np.append(first, left[side][0])[:t + 2], color=COLOURS[side])
+        below.set_xticks([-1, panel.T - 1], ["prior\nclose", panel.times[-1]])
+    for ax, name in zip(axes[:, 0], ("return (%)", "still held\n(% of a side)")): ax.set_ylabel(name)
+    return axes
 
 # %% ../nbs/10_evaluate.ipynb #e-costs
 def break_even(
@@ -369,7 +385,7 @@ def plot_boundary(
     for t, line in enumerate(100 * optimum.boundary(x) if known else found):
         ax.plot(x, line, lw=1, color=COLOURS["optimum" if known else "learned"],
                 label="_" if t or not known else "exact optimum")
-        ax.plot(centre, found[t], "o", ms=4, color=COLOURS["learned"], mec="w", mew=0.4, label="_" if t else name)
+        ax.plot(centre, found[t], "o", ms=4, color=colours_of([name])[name], mec="w", mew=0.4, label="_" if t else name)
         k = np.isfinite(line).argmax()
         if np.isfinite(line[k]): ax.annotate(panel.times[t], (x[k], line[k]), (-4 - 11 * (t % 2), 0), fontsize=8,
                                              textcoords="offset points", ha="right", va="center")

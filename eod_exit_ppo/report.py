@@ -163,7 +163,8 @@ def plot_exposure(
     ax.axhline(0, color=COLOURS["hold"], lw=0.6)
     ax.set(title="What is still held after each snapshot", xlabel="snapshot", ylabel="% of one side's capital")
     ax.set_xticks(x, panel.times)
-    ax.legend(fontsize=8, loc=(0.02, 0.57))
+    ax.set_ylim(-110, 140)
+    ax.legend(fontsize=8, loc="upper center", ncols=4)
     return ax
 
 # %% ../nbs/14_report.ipynb #e-pictures

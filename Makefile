@@ -2,8 +2,6 @@
 PYTHON ?= python3
 UV ?= uv
 PY := .venv/bin/python
-# Threads that wait should sleep: where cores are short, spinning ones bring everything to a crawl.
-export OMP_WAIT_POLICY ?= passive
 PIP := $(PY) -m pip --disable-pip-version-check install -qq
 
 # What is installed is remembered in .venv under a name that contains the checksum of what it was installed from, so that
@@ -26,6 +24,9 @@ help:  ## list these commands
 	@echo "make demo and make test install what they need into .venv the first time."
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' $(MAKEFILE_LIST) | awk '{ printf "  make %-12s", $$2; $$1 = $$2 = ""; print }'
 
+# The network is small: one thread is nearly as fast as several, and does not wait for cores that others use.
+demo test: export OMP_NUM_THREADS ?= 1
+
 demo: $(RUNTIME)  ## train the agent on synthetic days and show what it earns on days it never saw
 	@$(PY) -m eod_exit_ppo demo
 
@@ -42,7 +43,7 @@ test-oldest: $(OLDEST)  ## run notebooks and tests with the oldest versions that
 	@$(OLD) -m pytest tests --ignore tests/test_wheel.py --ignore tests/test_repository.py
 
 notebooks: $(DEV)  ## run every cell of every notebook, slow ones too, and save the outputs
-	@$(PY) tools/notebooks.py --slow --save --workers 1
+	@$(PY) tools/notebooks.py --slow --save
 
 lab: $(DEV)  ## open the notebooks in JupyterLab
 	@$(PY) -m jupyter lab --notebook-dir=nbs

@@ -31,7 +31,7 @@ def clipped_surrogate(
     return torch.minimum(ratio * adv, ratio.clamp(1 - clip_coef, 1 + clip_coef) * adv)
 
 # %% ../nbs/08_ppo.ipynb #e-rules
-def _choice(*allowed): return (lambda x: x in allowed), " or ".join(map(repr, allowed))
+def _choice(*allowed): return (lambda x: isinstance(x, str) and x in allowed), " or ".join(map(repr, allowed))
 
 def _whole(least):
     ok = lambda x: isinstance(x, Integral) and not isinstance(x, bool) and x >= least
@@ -317,7 +317,8 @@ def ppo_update(
         start = len(done)
         for k, mb in enumerate(minibatches(ro, credit, order, config.batch_size), 1):
             try: done.append(minibatch_step(model, optimizer, mb, config, ent_coef))
-            except FloatingPointError as error: raise FloatingPointError(f"minibatch {k}: {error}") from None
+            except FloatingPointError as error:
+                raise FloatingPointError(f"minibatch {k} of {-(-len(order) // config.batch_size)}: {error}") from None
         if config.target_kl is not None and float(torch.stack(done[start:])[:, 0].mean()) > config.target_kl: break
     means = torch.stack(done).mean(0).tolist()
     return dict(zip(("approx_kl", "clipfrac", "pi_loss", "v_loss", "grad_norm"), means))

@@ -129,8 +129,8 @@ def decided_by(exits):
 
 
 def learned(train, features, **config):
-    "What an epoch has taught, and then so that about half of the decisions are exits."
-    agent = FactorizedPPOEOD.from_panel(train, config=PPOConfig(epochs=1, hidden=16, rollouts_per_epoch=8, **config),
+    "What a few epochs have taught, and then so that about half of the decisions are exits."
+    agent = FactorizedPPOEOD.from_panel(train, config=PPOConfig(epochs=4, hidden=16, rollouts_per_epoch=8, **config),
                                         features=features)
     agent.train(progress=False)
     return undecided(agent.policy, train)

@@ -37,8 +37,11 @@ def _whole(least):
     ok = lambda x: isinstance(x, Integral) and not isinstance(x, bool) and x >= least
     return ok, f"a whole number from {least} up"
 
-def _number(ok, words):
-    return (lambda x: isinstance(x, Real) and not isinstance(x, bool) and math.isfinite(x) and ok(x)), words
+def _finite(x):
+    try: return isinstance(x, Real) and not isinstance(x, bool) and math.isfinite(x)
+    except OverflowError: return False  # an int beyond every float
+
+def _number(ok, words): return (lambda x: _finite(x) and ok(x)), words
 
 def _or_none(rule): return (lambda x: x is None or rule[0](x)), f"None, or {rule[1]}"
 

@@ -19,6 +19,7 @@ exclude_patterns = ["*.py", "**/*.py", "_static"]
 # notebooks and Markdown
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_render_markdown_format = "myst"
 nb_number_source_lines = False
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "attrs_inline", "attrs_block", "deflist"]
 myst_heading_anchors = 4

@@ -49,14 +49,24 @@ def _same_widths(features, got, want):
         f"for {want[0]} and {want[1]}: use the features that it was trained with")
 
 # %% ../nbs/09_agent.ipynb #e-policy
+def _broken(model):
+    "What in a network is not finite, in words; nothing where all of it is."
+    state = model.state_dict()
+    if torch.cat([x.flatten() for x in state.values()]).isfinite().all(): return ""
+    counts = {k: int((~x.isfinite()).sum()) for k, x in state.items()}
+    return "the network's " + ", ".join(f"{k} has {n} values that are not finite" for k, n in counts.items() if n)
+
 class LearnedPolicy:
-    "What an agent has learned, frozen; decides in float64, so that a day is decided alone as it is among others."
+    """What an agent has learned, frozen; decides in float64, so that a day is decided alone as it is among others.
+
+    Raises ValueError for a network that is not finite: it would hold everything and say nothing."""
 
     def __init__(
         self,
         model: ActorCritic,    # copied: training on does not change this policy
         features: FeatureSet,  # what the model was trained on
     ):
+        if broken := _broken(model): raise ValueError(f"{broken}, so it cannot decide: load an earlier checkpoint")
         self.features, self.widths = features, (model.stock_feat_dim, model.context_dim)
         self._net = fold_model(copy.deepcopy(model).double().requires_grad_(False))
 
@@ -208,6 +218,11 @@ def _stopping(gently):
     finally:
         for number, old in before.items(): signal.signal(number, old)
 
+def _told(agent, error):
+    "What went wrong in the epoch that was not finished, and what there is to go back to."
+    kept = agent._kept and f"; {agent._kept[0]} holds the agent after epoch {agent._kept[1]}"
+    return f"epoch {len(agent._rows) + 1}, {error}{kept or ''}"
+
 def _needed(panel):
     "The panel, or an error where the agent was loaded without."
     if panel is None: raise ValueError("this agent has no panel: give one, FactorizedPPOEOD.load(path, panel=...)")
@@ -280,7 +295,7 @@ class FactorizedPPOEOD:
         self.optimizer = _adam(self.model, config)
         self.unit = 1.0 if panel is None else typical_return(panel)
         self._rows, self._seen, self._days, self._call, self._data = [], None, None, None, None
-        self._panels = None
+        self._panels = self._kept = None
         self._dtype = torch.float32 if panel is None else _dtype_of(config.precision, self.device)
         if panel is not None and np.prod(panel.shape) <= _KEPT:
             self._days = Days.of(panel, self.features, self.device, self._dtype)
@@ -360,7 +375,8 @@ class FactorizedPPOEOD:
 
         Every `eval_every` epochs a line says what `evaluate` found. With a checkpoint, Ctrl-C and SIGTERM are answered
         when the epoch is over and saved. Raises ValueError for settings that `PPOConfig` refuses, for an agent that was
-        loaded without a panel, and where `resume` meets other days or other settings than it was interrupted with."""
+        loaded without a panel, and where `resume` meets other days or other settings than it was interrupted with;
+        FloatingPointError naming epoch and minibatch where the numbers stop being finite, nothing broken is saved."""
         given = dict(epochs=epochs, rollouts_per_epoch=rollouts_per_epoch, ppo_epochs=ppo_epochs,
                      batch_size=batch_size, stock_subsample=stock_subsample, eval_every=eval_every)
         given = {k: v for k, v in given.items() if v is not None}
@@ -378,7 +394,8 @@ class FactorizedPPOEOD:
         with _stopping(checkpoint is not None) as asked:
             for k in steps:
                 refresh = k / config.epochs < self._call["refresh_until"] or not self._rows
-                self._rows.append(self._epoch(config, k / config.epochs, refresh))
+                try: self._rows.append(self._epoch(config, k / config.epochs, refresh))
+                except FloatingPointError as error: raise FloatingPointError(_told(self, error)) from error
                 self._call["done"] = k + 1
                 self._look(config)
                 if callback is not None: callback(self)
@@ -404,6 +421,7 @@ class FactorizedPPOEOD:
         for group in self.optimizer.param_groups: group["lr"] = lr
         ent_coef = config.ent_coef + (config.ent_coef_final - config.ent_coef) * share
         row = self.ppo_update(ro, credit, config.ppo_epochs, config.batch_size, ent_coef)
+        if broken := _broken(self.model): raise FloatingPointError(f"{broken} after a step: lower lr or ppo_epochs")
         p = ro.logp.exp()
         return dict(epoch=len(self._rows) + 1, payoff=float(ro.payoff.mean()), **row,
                     explained_var=explained_var(credit) if len(credit.ret) else math.nan,
@@ -421,8 +439,12 @@ class FactorizedPPOEOD:
         self,
         path: str | os.PathLike,  # of the file to write, by habit something.pt
     ) -> None:
-        "Write a checkpoint, whole or not at all: network, optimizer, generators, history, settings. No panel."
+        """Write a checkpoint, whole or not at all: network, optimizer, generators, history, settings. No panel.
+
+        Raises FloatingPointError for a network that is not finite: what lies at the path is kept."""
+        if broken := _broken(self.model): raise FloatingPointError(f"{broken}: not saved, {path} is as it was")
         write_sealed(path, "checkpoint", _FORMAT, _pack(self))
+        self._kept = path, len(self._rows)
 
     @classmethod
     def load(
@@ -439,9 +461,10 @@ class FactorizedPPOEOD:
         or does not fit the features."""
         state = _read(Path(path))
         self = cls.__new__(cls)
-        self._setup(panel, eval_panel, PPOConfig(**state["config"]), state["seed"], device,
+        self._setup(panel, eval_panel, state["config"], state["seed"], device,
                     _features_of(state, features), state["widths"])
-        _unpack(self, state)
+        with _ours(path): _unpack(self, state)
+        self._kept = path, len(self._rows)
         return self
 
 # %% ../nbs/09_agent.ipynb #e-plot
@@ -511,12 +534,25 @@ def _pack(agent) -> bytes:
     return out.getvalue()
 
 # %% ../nbs/09_agent.ipynb #e-unpack
+_KEYS = set("call seen data version config features widths seed unit epochs_done history device model optimizer "
+            "generator eval_generator".split())
+
+@contextmanager
+def _ours(path):
+    "Whatever goes wrong with the content of a file is told with its name."
+    try: yield
+    except Exception as error:
+        why = f"{type(error).__name__}: " + str(error).split("\n")[0]
+        raise ValueError(f"{path} holds what no checkpoint holds ({why}): not opened") from error
+
 def _read(path) -> dict:
     "A checkpoint as it was packed, or an error that says what is wrong with the file."
     body = io.BytesIO(read_sealed(path, "checkpoint", _FORMAT))
-    try: return torch.load(body, map_location="cpu", weights_only=True)  # tensors and plain types, nothing that runs
-    except Exception as error:
-        raise ValueError(f"{path} holds what no checkpoint holds ({type(error).__name__}): not opened") from error
+    with _ours(path):
+        state = torch.load(body, map_location="cpu", weights_only=True)  # tensors and plain types, nothing that runs
+        if lacking := _KEYS - set(state): raise KeyError(min(lacking))
+        F, C = state["widths"]
+        return dict(state, config=PPOConfig(**state["config"]), widths=[int(F), int(C)])
 
 def _features_of(state, features):
     "The features to go on with: those given, or the shipped ones that the checkpoint names."

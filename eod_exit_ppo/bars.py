@@ -6,7 +6,10 @@
 from __future__ import annotations
 import re
 import warnings
+import zlib
 from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 import numpy as np
@@ -78,6 +81,8 @@ def _renaming(have, columns, where):
                          f"map them to {', '.join(OURS)}, e.g. columns={{'Symbol': 'ticker'}}")
     out = columns | {c: c for c in have if c in OURS and c not in columns.values() and c not in columns}
     if "timestamp" in out.values(): out = {k: v for k, v in out.items() if v not in ("date", "time")}
+    for name, n in [*Counter(c for c in have if c in out).items(), *Counter(out.values()).items()]:
+        if n > 1: raise ValueError(f"{where}: column {name} is there {n} times: give it once")
     lacking = [c for c in ("ticker", "close") if c not in out.values()]
     if "timestamp" not in out.values(): lacking += [c for c in ("date", "time") if c not in out.values()]
     if lacking: raise ValueError(f"{where}: no column {', '.join(lacking)} among {', '.join(map(str, have))}: "
@@ -97,6 +102,14 @@ def _files(path):
     if not found: raise ValueError(f"bars: the folder {path} has no files: give .parquet, .csv or .csv.gz")
     return found
 
+@contextmanager
+def _readable(where):
+    "What a reader has to say about a file, with the file's name."
+    try: yield
+    except (ValueError, OSError, EOFError, NotImplementedError, zlib.error) as e:
+        if str(e).startswith(where): raise
+        raise ValueError(f"{where} cannot be read ({e}): give a whole .parquet, .csv or .csv.gz file") from e
+
 def _file_pieces(path, where, columns):
     "One file's rows, some at a time, with the columns named as here; folders like date=2017-04-18 are columns too."
     told = dict(re.findall(r"([^/=]+)=([^/]+)/", where))
@@ -104,12 +117,10 @@ def _file_pieces(path, where, columns):
         import pyarrow.parquet as pq
         with pq.ParquetFile(path) as file:
             have = file.schema_arrow.names
-            names = _renaming(list(dict.fromkeys([*have, *told])), columns, where)
+            names = _renaming([*have, *(k for k in told if k not in have)], columns, where)
             for batch in file.iter_batches(ROWS, columns=[k for k in names if k in have]):
                 yield _named(batch.to_pandas(strings_to_categorical=True, ignore_metadata=True), names, told)
-    elif path.name.endswith((".csv", ".csv.gz")):
-        try: yield from _csv_pieces(path, where, columns, told)
-        except pd.errors.ParserError as e: raise ValueError(f"{where}: {e}") from e
+    elif path.name.endswith((".csv", ".csv.gz")): yield from _csv_pieces(path, where, columns, told)
     else: raise ValueError(f"{where}: give .parquet, .csv or .csv.gz files only")
 
 def _csv_pieces(path, where, columns, told):
@@ -141,9 +152,10 @@ def _pieces(bars, columns):
     elif isinstance(bars, (str, Path)):
         for path in _files(bars):
             where, row = path.name if Path(bars).is_file() else path.relative_to(bars).as_posix(), 0
-            for piece in _file_pieces(path, where, columns):
-                yield where, row, piece
-                row += len(piece)
+            with _readable(where):
+                for piece in _file_pieces(path, where, columns):
+                    yield where, row, piece
+                    row += len(piece)
     else: raise TypeError(f"bars is a {type(bars).__name__}: give a DataFrame, a file or a folder")
 
 # %% ../nbs/11_bars.ipynb #e-codes
@@ -167,6 +179,7 @@ def _refuse(bad, where, row, piece, column, what):
 def _price(piece, where, row):
     "The prices as float64, all positive and finite."
     raw = piece["close"]
+    if raw.dtype.kind == "c": raise TypeError(f"{where}: close has dtype {raw.dtype}: give real numbers")
     price = pd.to_numeric(raw.astype(object) if isinstance(raw.dtype, pd.CategoricalDtype) else raw, errors="coerce")
     price = price.to_numpy(dtype=np.float64, na_value=np.nan)
     with np.errstate(invalid="ignore"): bad = ~(np.isfinite(price) & (price > 0))
@@ -202,9 +215,9 @@ def _when(piece, where, row, tz, zone):
 # %% ../nbs/11_bars.ipynb #e-sessions
 def _calendar(name, **span):
     "A calendar of exchange_calendars; what it and pandas have to say to each other is kept quiet."
-    import exchange_calendars as xcals
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        import exchange_calendars as xcals
         try: return xcals.get_calendar(name, **span)
         except Exception as e: raise ValueError(f"calendar is {name!r}: {e}") from e
 
@@ -223,7 +236,8 @@ def _exchange(calendar, days):
 def _sessions(calendar, days, session):
     "Open, close (ms) and the session before, a row a session."
     if calendar is not None: return _exchange(calendar, days)
-    open_, close = _clock(session)
+    at = _clock(list(session)) if isinstance(session, Iterable) else ()
+    open_, close = at if len(at) == 2 else (-1, -1)
     if not 0 <= open_ < close: raise ValueError(f"session is {session!r}: give open and close, like ('09:30', '16:00')")
     return pd.DataFrame(dict(open=open_, close=close, before=np.append(LOST, days[:-1])), index=days)
 
@@ -235,6 +249,8 @@ class Bars:
 
     def __init__(self, bars, columns, tz, stamp, bar, calendar, session):
         if stamp not in ("start", "end"): raise ValueError(f"stamp is {stamp!r}: give 'start' or 'end'")
+        if not isinstance(columns, (Mapping, type(None))):
+            raise TypeError(f"columns is a {type(columns).__name__}: give a dict like {{'Symbol': 'ticker'}}")
         self.pieces, self.ids, self.counts, self.disorder = [], {}, Counter(), Counter()
         zone = _zone(calendar)
         for where, row, piece in _pieces(bars, columns):

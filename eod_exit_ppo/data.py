@@ -8,7 +8,9 @@ import hashlib
 import html
 import re
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from numbers import Number
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -51,27 +53,46 @@ def _read_only(a):
         a.flags.writeable = False
     return a
 
+def _array(name, a):
+    "Anything as an array, a memory map as it is; ValueError naming it where it makes none."
+    try: return np.asanyarray(a)
+    except ValueError as e: raise ValueError(f"{name} makes no array: give rows of equal length ({e})") from e
+
+def _whole(name, x, least):
+    "Raise unless x is a whole number, not below the least one."
+    if isinstance(x, bool) or not isinstance(x, (int, np.integer)) or x < least:
+        raise ValueError(f"{name} is {x!r}: give a whole number, {least} or more")
+
 def _float32(name, a):
     "Float32 view of `a`, or a float32 copy where it is another real type; a memory map stays one."
+    if a is None: raise TypeError(f"{name} is None: give an array")
     if np.ma.isMaskedArray(a): raise TypeError(f"{name} is a masked array: fill it first, NaN says not quoted")
-    if not isinstance(a, np.memmap): a = np.asarray(a)
+    if not isinstance(a, np.memmap): a = np.asarray(_array(name, a))
     if a.dtype.kind not in "fiu": raise TypeError(f"{name} has dtype {a.dtype}: give real numbers (float32 is best)")
     with np.errstate(over="ignore"): return _read_only(a if a.dtype == np.float32 else a.astype(np.float32))
 
 # %% ../nbs/00_data.ipynb #e-labels
 def _as_dates(values):
     "Day labels as integers or datetime64[D], from integers, dates, timestamps or ISO strings."
-    a = np.asarray(values)
+    a = np.asarray(_array("dates", values))
+    if a.ndim != 1: raise TypeError(f"dates has shape {a.shape}: give a list, one for each day")
     if a.dtype.kind in "iu": return a
-    if a.dtype.kind in "fb": raise TypeError(f"dates have dtype {a.dtype}: give dates or integers")
+    numbers = a.dtype.kind in "fbc" or a.dtype.kind == "O" and any(isinstance(x, Number) for x in a)
+    if numbers: raise TypeError(f"dates have dtype {a.dtype}, and numbers in it: give dates or integers")
     try: index = pd.DatetimeIndex(pd.to_datetime(values, format="ISO8601"))
     except (ValueError, TypeError) as e:
         raise ValueError(f"dates cannot be read as days ({e}): give dates, strings like 2017-05-31, or integers") from e
+    if index.hasnans: raise ValueError(f"dates has no day at position {index.isna().argmax()}: name every day")
     return index.tz_localize(None).to_numpy().astype("datetime64[D]")
+
+def _names(name, values):
+    "A list of names, each as text."
+    if isinstance(values, Iterable): return [str(v) for v in values]
+    raise TypeError(f"{name} is a {type(values).__name__}: give a list of names")
 
 def _labels(name, values, n, default):
     "Names of one axis as an array of str, one for each of the `n` positions and none twice."
-    a = np.array([default.format(i) for i in range(n)] if values is None else [str(v) for v in values])
+    a = np.array([default.format(i) for i in range(n)] if values is None else _names(name, values))
     if a.shape != (n,): raise ValueError(f"{name} has {len(a)} labels but returns ask for {n}")
     seen, count = np.unique(a, return_counts=True)
     if (count > 1).any(): raise ValueError(f"{name} must be unique, {seen[count > 1][0]} stands there twice")
@@ -80,9 +101,9 @@ def _labels(name, values, n, default):
 # %% ../nbs/00_data.ipynb #e-shapes
 def _shaped(p):
     "The fields of a panel under construction as read-only arrays of the right dtype and shape."
-    a = {k: _float32(k, getattr(p, k)) for k in ("signals", "returns", "weights", "extra", "costs")
-         if getattr(p, k) is not None}
-    if p.tradable is not None: a["tradable"] = _read_only(np.asanyarray(p.tradable))
+    a = {k: _float32(k, getattr(p, k)) for k in ("signals", "returns", "weights")}
+    a |= {k: _float32(k, getattr(p, k)) for k in ("extra", "costs") if getattr(p, k) is not None}
+    if p.tradable is not None: a["tradable"] = _read_only(_array("tradable", p.tradable))
     shape = a["returns"].shape
     if len(shape) != 3: raise ValueError(f"returns has shape {shape}: give (days, snapshots, stocks)")
     if 0 in shape: raise ValueError(f"the panel is empty: returns has shape {shape}, give at least one of each")
@@ -93,6 +114,9 @@ def _shaped(p):
         if k == "tradable" and v.dtype != bool: raise TypeError(f"tradable has dtype {v.dtype}: give booleans")
     dates = np.arange(D) if p.dates is None else _as_dates(p.dates)
     if dates.shape != (D,): raise ValueError(f"dates has {len(dates)} labels but returns ask for {D}")
+    gone = (a["weights"] == 0) & (np.asarray(p.weights) != 0)
+    if gone.any(): raise ValueError(f"weights has {gone.sum()} values too small for float32, the first at day "
+                                    f"{gone.argmax() // N}, stock {gone.argmax() % N}: scale the weights up")
     late = np.flatnonzero(~(dates[1:] > dates[:-1]))
     if len(late): raise ValueError(f"dates must increase, but {dates[late[0] + 1]} (day {late[0] + 1}) follows "
                                    f"{dates[late[0]]}: sort the days and give each once")
@@ -155,8 +179,9 @@ def _take(a, idx):
 def _positions(idx, n, what):
     "Positions along one axis, as something that keeps the axis when used as an index."
     one = isinstance(idx, (int, np.integer)) and not isinstance(idx, bool)
+    if isinstance(idx, slice) and idx.step == 0: raise ValueError(f"{what} positions {idx} have a step of 0: give 1")
     if not isinstance(idx, slice):
-        idx = np.atleast_1d(idx)
+        idx = np.atleast_1d(_array(f"{what} positions", idx))
         if idx.ndim != 1 or (idx.size and idx.dtype.kind not in "iub"):
             raise TypeError(f"{what} positions must be an int, a slice, integers or a mask; `days` takes labels")
         if idx.dtype == bool and len(idx) != n: raise IndexError(f"the mask has {len(idx)} entries for {n} {what}s")
@@ -175,7 +200,9 @@ def _by_ticker(name, value, tickers):
         if lacking:
             raise ValueError(f"{name}_bps lacks {len(lacking)} tickers, the first {lacking[0]}: name every stock")
         value = [value[t] for t in tickers]
-    bps = np.asarray(value, dtype=np.float64)
+    bps = np.asarray(_array(f"{name}_bps", value))
+    if bps.dtype.kind not in "fiu": raise TypeError(f"{name}_bps is {value!r}: give numbers, in basis points")
+    bps = bps.astype(np.float64)
     if bps.shape not in ((), (len(tickers),)):
         raise ValueError(f"{name}_bps has shape {bps.shape}: give one number, or one for each of {len(tickers)} stocks")
     bps = np.broadcast_to(bps, (len(tickers),))
@@ -185,14 +212,22 @@ def _by_ticker(name, value, tickers):
     return bps
 
 # %% ../nbs/00_data.ipynb #e-between
+def _end_of(label, first):
+    "The first or the last day of a label such as 2017-05-31 or 2017-05."
+    try:
+        if isinstance(label, Number): raise TypeError("it is a number")
+        span = pd.Period(label) if isinstance(label, str) else pd.Period(pd.Timestamp(label), freq="D")
+        if span is pd.NaT: raise ValueError("it is no date")
+        return np.datetime64((span.start_time if first else span.end_time).date(), "D")
+    except (ValueError, TypeError, OverflowError) as e:
+        raise ValueError(f"the day {label!r} cannot be read ({e}): give a date, or text like 2017-05-31") from e
+
 def _between(dates, start, end):
     "Mask of the days from `start` to `end`, both included; None leaves an end open."
     keep = np.ones(len(dates), bool)
     for label, first in ((start, True), (end, False)):
         if label is None: continue
-        if dates.dtype.kind == "M":
-            span = pd.Period(label) if isinstance(label, str) else pd.Period(pd.Timestamp(label), freq="D")
-            label = np.datetime64((span.start_time if first else span.end_time).date(), "D")
+        if dates.dtype.kind == "M": label = _end_of(label, first)
         elif not isinstance(label, (int, np.integer)):
             raise TypeError(f"the days of this panel are labelled by integers, got {label!r}")
         keep &= dates >= label if first else dates <= label
@@ -220,7 +255,9 @@ class IntradayPanel:
     def __post_init__(self):
         for name, value in _shaped(self).items(): object.__setattr__(self, name, value)
         _check_values(self)
-        if self.tradable is None: object.__setattr__(self, "tradable", _quoted(self.returns))
+        mask = self.tradable
+        if mask is None or all(mask[days].all() for days in day_blocks(mask.shape)):
+            object.__setattr__(self, "tradable", _quoted(self.returns))
 
     @classmethod
     def synthetic(cls, D: int = 300, T: int = 8, N: int = 800, seed: int = 123, **options) -> IntradayPanel:
@@ -385,15 +422,18 @@ def _codes(df, name):
     order = sorted(range(len(axis)), key=natural)
     return np.argsort(order)[codes], axis[order]
 
-def _numbers(df, name):
-    "One column as float32."
-    if not pd.api.types.is_numeric_dtype(df[name]) or df[name].dtype == bool:
+def _numbers(df, name, dtype=np.float32):
+    "One column as floats."
+    if getattr(df[name].dtype, "kind", "O") not in "fiu":
         raise TypeError(f"column {name} has dtype {df[name].dtype}: give numbers")
-    with np.errstate(over="ignore"): return df[name].to_numpy(dtype=np.float32, na_value=np.nan)
+    with np.errstate(over="ignore"): return df[name].to_numpy(dtype=dtype, na_value=np.nan)
 
 # %% ../nbs/00_data.ipynb #e-fromframe
 def _from_frame(df):
     "The fields of the panel that a long table describes."
+    if not isinstance(df, pd.DataFrame): raise TypeError(f"the table is a {type(df).__name__}: give a DataFrame")
+    twice = df.columns[df.columns.duplicated()]
+    if len(twice): raise ValueError(f"the table has column {twice[0]} twice: give each once")
     lacking = [c for c in ("date", "time", "ticker", "return", "signal", "weight") if c not in df]
     if lacking: raise ValueError(f"the table lacks the columns {', '.join(lacking)}")
     if not len(df): raise ValueError("the table is empty: it has no rows")
@@ -410,7 +450,7 @@ def _from_frame(df):
     refuse(pd.Series(cell).duplicated().to_numpy(), "date, time and ticker are there a second time")
     out = dict(dates=dates, times=times, tickers=tickers, returns=fill(_numbers(df, "return"), cell, shape, np.nan))
     for name in ("signal", "weight"):
-        values = _numbers(df, name)
+        values = _numbers(df, name, np.float64)
         out[name + "s"] = daily = fill(values[::-1], book[::-1], (D, N), 0)
         again = daily.flat[book]
         refuse((again != values) & ~(np.isnan(again) & np.isnan(values)), f"{name} changes within a day")

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 import numpy as np
-from .data import IntradayPanel, day_blocks, last_mark
+from .data import IntradayPanel, _array, day_blocks, last_mark
 
 # %% auto #0
 __all__ = ['base_features', 'path_features', 'make_features_and_context', 'FeatureSet', 'feature_set', 'check_causal']
@@ -82,13 +82,13 @@ class FeatureSet:
         out, (D, T, N) = self.build(panel) if t is None else self.build_at(panel, t), panel.shape
         T = T if t is None else 1
         out = out if isinstance(out, tuple) else (out, np.zeros((D, T, 0), np.float32))
-        stock, context = (np.asarray(x) for x in out)
+        stock, context = (np.asarray(_array(f"what features {self.name!r} gave", x)) for x in out)
         for x, wanted, rest in ((stock, (D, T, N), "F"), (context, (D, T), "C")):
             if x.ndim != len(wanted) + 1 or x.shape[:-1] != wanted:
                 raise ValueError(f"features {self.name!r} gave shape {x.shape}: "
                                  f"give ({', '.join(map(str, wanted))}, {rest}) for this panel")
             if x.dtype.kind not in "fiub": raise TypeError(f"features {self.name!r} gave dtype {x.dtype}: give numbers")
-        return stock.astype(np.float32, copy=False), context.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"): return tuple(x.astype(np.float32, copy=False) for x in (stock, context))
 
     def _check_finite(self, panel, x, is_context, first=0) -> None:
         with np.errstate(all="ignore"):
@@ -346,7 +346,7 @@ def _same(features, panel, want, got, days, times, tol, why) -> None:
 # %% ../nbs/02_features.ipynb #other-worlds
 def _rebuilt(panel, **changes) -> IntradayPanel:
     "The panel with other arrays; a made-up book may lack a side, which is no news to the user."
-    same = {k: getattr(panel, k) for k in "signals returns weights tradable dates times tickers extra".split()}
+    same = {k: getattr(panel, k) for k in "signals returns weights tradable dates times tickers extra costs".split()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return IntradayPanel(**{**same, **changes})

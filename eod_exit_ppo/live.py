@@ -7,12 +7,12 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 import pandas as pd
-from .data import IntradayPanel, _as_dates, _read_only, last_mark
+from .data import IntradayPanel, _array, _as_dates, _names, _read_only, _whole, last_mark
 from .files import read_sealed, write_sealed
 from .payoff import check_exit_steps
 
@@ -60,21 +60,22 @@ class _Names:
         return out
 
 # %% ../nbs/13_live.ipynb #e-columns
-def _labelled(given):
+def _labelled(name, given):
     "Labels, or None, and values of a Series, DataFrame, mapping or array."
     if isinstance(given, (pd.Series, pd.DataFrame)):
         kinds = [given.dtype.kind] if isinstance(given, pd.Series) else [d.kind for d in given.dtypes]
         plain = all(k in "fiu" for k in kinds)
         return given.index, given.to_numpy(np.float64, na_value=np.nan) if plain else given.to_numpy(object)
-    if isinstance(given, Mapping): return list(given), np.array(list(given.values()))
+    if isinstance(given, Mapping): return list(given), np.asarray(_array(name, list(given.values())))
     if np.ma.isMaskedArray(given): given = given.astype(np.float64).filled(np.nan)
-    return None, np.asarray(given)
+    return None, np.asarray(_array(name, given))
 
 def _mask(names, name, given):
     "(N,) bool: a mask as it is, or the stocks that are named."
     if isinstance(given, np.ndarray) and given.dtype == bool:
         if given.shape == (len(names.tickers),): return given
         raise ValueError(f"{name} has shape {given.shape}: give ({len(names.tickers)},) booleans, or the tickers")
+    if not isinstance(given, Iterable): raise TypeError(f"{name} is {given!r}: give tickers, or () for none")
     out = np.zeros(len(names.tickers), bool)
     out[names.places(name, [given] if isinstance(given, str) else list(given))] = True
     return out
@@ -167,7 +168,7 @@ def _returns(names, time, prices, returns, prior):
     if prices is not None and prior is None: raise ValueError(
         "prices say nothing without yesterday's: give LiveDay the prior_close, or decide(time, returns=...)")
     name, given = ("prices", prices) if returns is None else ("returns", returns)
-    x = names.spread(name, *_labelled(given))
+    x = names.spread(name, *_labelled(name, given))
     with np.errstate(over="ignore"): row = since_prior(x, prior) if returns is None else x.astype(np.float32)
     bad = np.isinf(x) | np.isinf(row) | ((x <= 0) & (returns is None))
     if bad.any(): raise ValueError(
@@ -240,15 +241,18 @@ class LiveDay:
             raise TypeError(f"policy is {policy if isinstance(policy, type) else type(policy)}: give an object with "
                             "exit_steps(panel), such as agent.policy")
         self.policy, self.path, self._stamp = policy, None if path is None else Path(path), None
-        self.tickers, self.times = [str(x) for x in tickers], [str(x) for x in times]
+        self.tickers, self.times = _names("tickers", tickers), _names("times", times)
+        _whole("n_extra", n_extra, 0)
         names, none = _Names(self.tickers), _Told.nothing(len(self.times), len(self.tickers), n_extra)
-        signals, weights = (names.spread(k, *_labelled(x)) for k, x in (("signals", signals), ("weights", weights)))
+        signals, weights = (names.spread(k, *_labelled(k, x)) for k, x in (("signals", signals), ("weights", weights)))
         self._panel = IntradayPanel(
             signals[None], none.returns, weights[None], none.tradable, None if date is None else [date], self.times,
             self.tickers, none.extra, **({} if costs is None else {"costs": costs}))
         self._names, self._told = names, none
-        self._prior = None if prior_close is None else names.spread("prior_close", *_labelled(prior_close))
-        if self._prior is not None: _check_closes(self._prior, weights, self.tickers)
+        self._prior = None
+        if prior_close is not None:
+            self._prior = names.spread("prior_close", *_labelled("prior_close", prior_close))
+            _check_closes(self._prior, weights, self.tickers)
         if self.path is None: return
         if self.path.exists(): raise FileExistsError(
             f"a file lies at {path}: LiveDay.load goes on with the day in it; a new day needs a path of its own")
@@ -289,7 +293,7 @@ class LiveDay:
         K = 0 if self._told.extra is None else self._told.extra.shape[-1]
         if (extra is None) == (K > 0):
             raise ValueError(f"extra is {'missing' if K else 'given'}, and the day was made with n_extra={K}")
-        return self._names.spread("extra", *_labelled(extra), n=(K,)).astype(np.float32) if K else None
+        return self._names.spread("extra", *_labelled("extra", extra), n=(K,)).astype(np.float32) if K else None
 
     def _next(self, t, heard):
         "What is to be remembered after snapshot t."

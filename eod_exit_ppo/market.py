@@ -6,13 +6,15 @@
 from __future__ import annotations
 import html
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 import numpy as np
 import pandas as pd
 from .bars import DAY, LOST, TIME, Bars, synthetic_bars
-from .bars import _clock, _date, _days, _label, _mapped, _span, _unpack
-from .data import IntradayPanel
+from .bars import _clock, _date, _days, _label, _mapped, _readable, _span, _unpack
+from .data import IntradayPanel, _whole
 
 # %% auto #0
 __all__ = ['REASONS', 'Report', 'from_bars', 'daily_closes', 'momentum', 'reversal', 'synthetic_bars']
@@ -67,6 +69,8 @@ def _grid(snapshots, open_, close):
         step = _span("snapshots", snapshots)
         if step < 1000: raise ValueError(f"snapshots is {snapshots!r}: give '30min' or times like ['10:00']")
         return np.append(np.arange(open_ + step, close, step), close)
+    if not isinstance(snapshots, Iterable):
+        raise TypeError(f"snapshots is {snapshots!r}: give '30min' or times like ['10:00']")
     given = [snapshots] if isinstance(snapshots, str) else list(snapshots)
     at = _clock(given) if given else np.zeros(0, np.int64)
     if (at <= open_).any() or (at > close).any() or (np.diff(at) <= 0).any():
@@ -81,14 +85,17 @@ def _read_table(table, name):
     if not isinstance(table, (str, Path)):
         raise TypeError(f"{name} is a {type(table).__name__}: give a DataFrame or a file")
     if not Path(table).is_file(): raise ValueError(f"{name}: there is no file {table}")
-    if str(table).endswith(".parquet"): return pd.read_parquet(table)
-    head = list(pd.read_csv(table, nrows=0))
-    return pd.read_csv(table, dtype={c: str for c in head if c in ("date", "ticker")}, keep_default_na=False,
-                       na_values={c: ["", "NA", "NaN", "nan"] for c in head if c not in ("date", "ticker")})
+    with _readable(f"{name}: {table}"):
+        if str(table).endswith(".parquet"): return pd.read_parquet(table)
+        head = list(pd.read_csv(table, nrows=0))
+        return pd.read_csv(table, dtype={c: str for c in head if c in ("date", "ticker")}, keep_default_na=False,
+                           na_values={c: ["", "NA", "NaN", "nan"] for c in head if c not in ("date", "ticker")})
 
 def _long(table, value, name):
     "Rows of date, ticker and value from a long table, or from a wide one with a row a date and a column a ticker."
     table = _read_table(table, name)
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice): raise ValueError(f"{name}: column {twice[0]} is there twice: give it once")
     if {"date", "ticker"} <= set(table) and value not in table:
         raise ValueError(f"{name}: no column {value} among {', '.join(map(str, table))}")
     if "ticker" in table and "date" not in table and table.index.name == "date": table = table.reset_index()
@@ -103,6 +110,7 @@ def _long(table, value, name):
 def _entries(table, value, name, positive=False):
     "A table as day numbers, tickers and finite values; a missing value is no entry."
     rows = _long(table, value, name)
+    if rows[value].dtype.kind == "c": raise TypeError(f"{name}: {value} is complex: give real numbers")
     try: values = rows[value].to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as e: raise TypeError(f"{name}: {value} must be numbers ({e})") from e
     day = _mapped(rows["date"], _days, LOST)
@@ -201,6 +209,12 @@ class _Ledger:
         return table.sort_values(["of", "fate", "reason", "date", "ticker"], ignore_index=True)
 
 # %% ../nbs/11_market.ipynb #e-status
+def _limit(max_gap):
+    "The largest overnight move that is believed, infinite for None."
+    if max_gap is None: return np.inf
+    if isinstance(max_gap, Real) and max_gap > 0: return max_gap
+    raise ValueError(f"max_gap is {max_gap!r}: give a share above 0, like 0.3, or None")
+
 def _first_true(shape, cases):
     "(D, N) int8: the first case that holds, counted from 1; 0 where none does."
     out = np.zeros(shape, np.int8)
@@ -290,7 +304,8 @@ class _Days:
         live = np.flatnonzero(self.book.flat[self.cell] & ~self.late)
         d, n = at_d[self.cell[live] // self.shape[1]], at_n[self.cell[live] % self.shape[1]]
         returns = np.full((len(ds), len(self.grid), len(ns)), np.nan, np.float32)
-        returns[d, :, n] = moves = self.found["marks"][live] / self.prior.flat[self.cell[live]][:, None] - 1
+        with np.errstate(over="ignore"):
+            returns[d, :, n] = moves = self.found["marks"][live] / self.prior.flat[self.cell[live]][:, None] - 1
         tradable = np.zeros(returns.shape, bool)
         tradable[d, :-1, n], tradable[d, -1, n] = np.isfinite(moves[:, :-1]), self.found["fresh"][live]
         signals = np.where(self.book, self.tables["signals"], 0)[np.ix_(ds, ns)]
@@ -394,9 +409,9 @@ def from_bars(
     Raises ValueError naming file, row and ticker for unreadable times, prices that are not positive and finite, one bar
     with two prices, missing columns; ValueError if no stock-day is left."""
     if half_days not in ("drop", "keep"): raise ValueError(f"half_days is {half_days!r}: give 'drop' or 'keep'")
-    max_gap, stale = np.inf if max_gap is None else max_gap, _span("max_stale", max_stale)
-    if not max_gap > 0: raise ValueError(f"max_gap is {max_gap}: give a share above 0, like 0.3, or None")
-    if not 0 <= min_quoted <= 1: raise ValueError(f"min_quoted is {min_quoted}: give a share from 0 to 1")
+    max_gap, stale = _limit(max_gap), _span("max_stale", max_stale)
+    if not (isinstance(min_quoted, Real) and 0 <= min_quoted <= 1):
+        raise ValueError(f"min_quoted is {min_quoted!r}: give a share from 0 to 1")
     given = {"signals": _entries(signals, "signal", "signals")}
     for name, value, table in (("weights", "weight", weights), ("prior_close", "prior_close", prior_close),
                                ("adjustments", "factor", adjustments)):
@@ -443,10 +458,11 @@ def momentum(
     max_gap: float = 0.3,   # a daily move beyond it is taken for a split or an error: no signal across; None for none
 ) -> pd.DataFrame:          # the same shape; NaN where there is no signal
     "Past return, `skip` to `skip + days` sessions back. The row dated d uses closes up to the session before d only."
-    if days < 1 or skip < 0: raise ValueError(f"days is {days}, skip is {skip}: give at least 1 and 0")
+    _whole("days", days, 1)
+    _whole("skip", skip, 0)
     past = closes.shift(1 + skip)
     held = past.ffill()
-    jump = (held / held.shift(1) - 1).abs() > (np.inf if max_gap is None else max_gap)
+    jump = (held / held.shift(1) - 1).abs() > _limit(max_gap)
     return (past / past.shift(days) - 1).where(jump.rolling(days, min_periods=1).sum() == 0)
 
 def reversal(

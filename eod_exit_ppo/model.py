@@ -18,10 +18,9 @@ __all__ = ['check_width', 'ActorCritic', 'refresh_statistics', 'fold', 'FoldedNe
 def _linear_from(generator: torch.Generator) -> Callable[[int, int], nn.Linear]:
     "nn.Linear with its usual initial weights, drawn from `generator` and not from the global state."
     def linear(n_in, n_out):
-        layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
-        bound = n_in**-0.5
-        with torch.no_grad():
-            for p in (layer.weight, layer.bias): p.uniform_(-bound, bound, generator=generator)
+        layer, bound = nn.Linear(n_in, n_out, device="meta"), n_in**-0.5  # of the right shape, without weights
+        def draw(*shape): return nn.Parameter(torch.empty(shape).uniform_(-bound, bound, generator=generator))
+        layer.weight, layer.bias = draw(n_out, n_in), draw(n_out)
         return layer
     return linear
 

@@ -5,6 +5,7 @@
 # %% ../nbs/08_ppo.ipynb #imports
 from __future__ import annotations
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import NamedTuple
@@ -16,8 +17,8 @@ from .model import ActorCritic, fold_model, row_heads
 from .rollout import Rollout, at_step, bernoulli_entropy, bernoulli_logp, chunk_rows, spans
 
 # %% auto #0
-__all__ = ['clipped_surrogate', 'PPOConfig', 'ppo_loss', 'Credit', 'book_credit', 'stock_credit', 'explained_var',
-           'minibatch_step', 'ppo_update']
+__all__ = ['clipped_surrogate', 'PPOConfig', 'ppo_loss', 'Credit', 'book_credit', 'stock_credit', 'explained_var', 'Minibatch',
+           'minibatches', 'minibatch_step', 'ppo_update']
 
 # %% ../nbs/08_ppo.ipynb #e-clip
 def clipped_surrogate(
@@ -64,13 +65,13 @@ class PPOConfig:
     credit: str = "stock"              # who gets an advantage and a ratio: each "stock", or the "book" as a whole
     features: str = "path"             # what the policy sees: "base" or "path"; a function goes to the agent itself
     hidden: int = 32                   # width of every layer
-    epochs: int = 100                  # rounds of rollout and update
-    rollouts_per_epoch: int = 16       # days drawn each round, with replacement
+    epochs: int = 250                  # rounds of rollout and update
+    rollouts_per_epoch: int = 8        # days drawn each round, with replacement
     stock_subsample: int | None = None # only so many stocks of a day may act; None: all
     redraw: str = "day"                # when a subsample is drawn: once a "day", or anew at every "step"
-    ppo_epochs: int = 2                # passes over a round's data
+    ppo_epochs: int = 1                # passes over a round's data
     batch_size: int = 16               # steps (a day at a snapshot) in a minibatch
-    lr: float = 1e-2                   # Adam's learning rate at the start
+    lr: float = 0.015                  # Adam's learning rate at the start
     lr_schedule: str = "cosine"        # "constant", or "cosine" to 0 over the epochs of a call of train
     adam_beta2: float = 0.99           # Adam's memory of squared gradients
     gamma: float = 1.0                 # discount a snapshot
@@ -85,7 +86,7 @@ class PPOConfig:
     initial_exit: float | None = None  # exit probability of a fresh policy; None: as the initial weights have it
     bn_momentum: float = 1.0           # share of the newest data in refreshed BatchNorm statistics
     refresh_until: float = 0.1         # statistics are refreshed in this first share of the epochs, then frozen
-    eval_every: int = 10               # epochs between two looks at the evaluation days
+    eval_every: int = 25               # epochs between two looks at the evaluation days
     precision: str = "float32"         # of the products over stocks in training: "float32", or "bf16" where it is fast
 
     @classmethod
@@ -95,7 +96,7 @@ class PPOConfig:
             credit="book", features="base", hidden=256, epochs=100, rollouts_per_epoch=64, stock_subsample=128,
             redraw="step", ppo_epochs=8, batch_size=1024, lr=3e-4, lr_schedule="constant", adam_beta2=0.999, lam=0.95,
             adv_norm="standardize", ent_coef=5e-4, ent_coef_final=5e-4, vf_coef=0.5, bn_momentum=0.1,
-            refresh_until=1.0), **changes)
+            refresh_until=1.0, eval_every=10), **changes)
 
     @classmethod
     def per_stock(cls, **changes) -> PPOConfig:
@@ -186,39 +187,53 @@ def explained_var(
     return float(1 - left / all_of_it) if all_of_it > 0 else math.nan
 
 # %% ../nbs/08_ppo.ipynb #e-batch
-class _Minibatch(NamedTuple):
-    at: torch.Tensor      # (G+1,) where the rows of each step begin
-    group: torch.Tensor   # (R,) which of the G steps each row belongs to
-    stock: torch.Tensor   # (R, F)
-    action: torch.Tensor  # (R,)
-    logp: torch.Tensor    # (R,) at the time of the rollout
-    adv: torch.Tensor     # (G,) or (R,), as the credit
-    ret: torch.Tensor     # likewise
-    weight: torch.Tensor  # likewise, sums to 1
+class Minibatch(NamedTuple):
+    "G steps and their R rows, side by side."
+    context: torch.Tensor  # (G, C+1)
+    at: torch.Tensor       # (G+1,) where the rows of each step begin
+    group: torch.Tensor    # (R,) which of the G steps each row belongs to
+    stock: torch.Tensor    # (R, F)
+    action: torch.Tensor   # (R,)
+    logp: torch.Tensor     # (R,) at the time of the rollout
+    adv: torch.Tensor      # (G,) or (R,), as the credit
+    ret: torch.Tensor      # likewise
+    weight: torch.Tensor   # likewise, sums to 1
+    per_stock: bool        # whose credit this is
 
 # %% ../nbs/08_ppo.ipynb #e-gather
-def _gather(ro, credit, steps, offsets):
-    "The rows of these steps, and their credit."
-    counts = offsets[steps + 1] - offsets[steps]
+def minibatches(
+    ro: Rollout,
+    credit: Credit,
+    order: torch.Tensor,  # (G,) int, steps of the rollout
+    size: int,            # steps in a minibatch
+) -> Iterator[Minibatch]:
+    "The rows of these steps and their credit, so many steps at a time."
+    offsets = ro.offsets
+    counts = offsets[order + 1] - offsets[order]
     at = F.pad(counts.cumsum(0), (1, 0))
-    group = torch.repeat_interleave(torch.arange(len(steps), device=steps.device), counts)
-    rows = torch.arange(len(group), device=steps.device) + (offsets[steps] - at[:-1])[group]
-    unit = rows if credit.per_stock else steps
-    weight = credit.weight[unit]
-    return _Minibatch(at, group, ro.stock[rows], ro.action[rows], ro.logp[rows], credit.adv[unit], credit.ret[unit],
-                      weight / weight.sum().clamp(min=1e-30))
+    group = torch.repeat_interleave(torch.arange(len(order), device=order.device), counts)
+    rows = torch.arange(len(group), device=order.device) + (offsets[order] - at[:-1])[group]
+    unit, ends, per_stock = (rows if credit.per_stock else order), at.tolist(), credit.per_stock
+    context, each = ro.context[order], [x[rows] for x in (ro.stock, ro.action, ro.logp)]
+    adv, ret, weight = (x[unit] for x in (credit.adv, credit.ret, credit.weight))
+    for i in range(0, len(order), size):
+        j = min(i + size, len(order))
+        a, b = ends[i], ends[j]
+        u = slice(a, b) if per_stock else slice(i, j)
+        yield Minibatch(context[i:j], at[i:j + 1] - a, group[a:b] - i, *(x[a:b] for x in each), adv[u], ret[u],
+                        weight[u] / weight[u].sum().clamp(min=1e-30), per_stock)
 
 # %% ../nbs/08_ppo.ipynb #e-chunk
-def _chunk_loss(out, which, mb, rows, units, per_stock, config, ent_coef):
+def _chunk_loss(out, which, mb, rows, units, config, ent_coef):
     "Loss of one chunk, and the log-ratio of its units."
     logratio = bernoulli_logp(out[:, 0], mb.action[rows]) - mb.logp[rows]
     entropy = bernoulli_entropy(out[:, 0])
-    if not per_stock:
+    if not mb.per_stock:
         def of_step(x):
             return which.t().to(x) @ x if which.ndim == 2 else torch.zeros_like(mb.adv[units]).index_add(0, which, x)
         logratio, entropy = of_step(logratio), of_step(entropy)
     loss = -clipped_surrogate(logratio, mb.adv[units], config.clip_coef) - ent_coef * entropy
-    if per_stock: loss = loss + config.vf_coef * 0.5 * (out[:, 1] - mb.ret[units]) ** 2
+    if mb.per_stock: loss = loss + config.vf_coef * 0.5 * (out[:, 1] - mb.ret[units]) ** 2
     return (mb.weight[units] * loss).sum(), logratio.detach()
 
 # %% ../nbs/08_ppo.ipynb #e-diagnose
@@ -226,14 +241,15 @@ def _chunk_loss(out, which, mb, rows, units, per_stock, config, ent_coef):
 def _diagnose(mb, logratio, value, clip_coef):
     "approx_kl, clipfrac, pi and v of a minibatch."
     ratio = logratio.exp()
-    return torch.stack([(mb.weight * x).sum() for x in (
+    return torch.stack([mb.weight @ x for x in (
         ratio - 1 - logratio, ((ratio - 1).abs() > clip_coef).to(ratio),
         -clipped_surrogate(logratio, mb.adv, clip_coef), 0.5 * (value - mb.ret) ** 2)])
 
 # %% ../nbs/08_ppo.ipynb #e-blame
-def _blame(model, mb, context):
+def _blame(model, mb):
     "What was not finite when loss or gradient was not."
-    seen = dict(features=mb.stock, context=context, advantages=mb.adv, value_targets=mb.ret, log_probabilities=mb.logp,
+    seen = dict(features=mb.stock, context=mb.context, advantages=mb.adv, value_targets=mb.ret,
+                log_probabilities=mb.logp,
                 weights_of_the_network=torch.cat([p.detach().flatten() for p in model.state_dict().values()]))
     bad = [f"{(~x.isfinite()).sum()} of {x.numel()} {name.replace('_', ' ')}" for name, x in seen.items()
            if not x.isfinite().all()]
@@ -244,41 +260,38 @@ def _blame(model, mb, context):
 
 # %% ../nbs/08_ppo.ipynb #e-minibatch
 def minibatch_step(
-    model: ActorCritic,     # in evaluation mode, its statistics frozen
+    model: ActorCritic,  # in evaluation mode, its statistics frozen
     optimizer: torch.optim.Optimizer,
-    ro: Rollout,
-    credit: Credit,
-    steps: torch.Tensor,    # (G,) ascending, the steps of this minibatch
-    offsets: torch.Tensor,  # (S+1,) where the rows of each step begin
+    mb: Minibatch,
     config: PPOConfig,
-    ent_coef: float,        # weight of the entropy now
-) -> torch.Tensor:          # (5,) approx_kl, clipfrac, pi, v, and the gradient's norm before it was shortened
+    ent_coef: float,     # weight of the entropy now
+) -> torch.Tensor:       # (5,) approx_kl, clipfrac, pi, v, and the gradient's norm before it was shortened
     """One step of the optimizer on the clipped loss of some steps.
 
     Rows are streamed in chunks through the folded network, their gradients added up, then unfolded.
     Raises FloatingPointError, the weights untouched, if loss or gradient is not finite."""
-    net, mb = fold_model(model), _gather(ro, credit, steps, offsets)
-    embedding = net.embed(ro.context[steps])
+    net = fold_model(model)
+    embedding = net.embed(mb.context)
     shared = (net.own, net.per_step(embedding), net.w2, net.b2, net.w_head, net.b_head)
     leaves = [x.detach().requires_grad_() for x in shared]
     logratio, value = torch.zeros_like(mb.adv), torch.zeros_like(mb.ret)
     for i, j, a, b in spans(mb.at, chunk_rows(model.hidden, mb.stock.device)):
         which = at_step(mb.group[a:b], i, j, mb.stock.dtype)
         out = row_heads(leaves[0], leaves[1][i:j], *leaves[2:], mb.stock[a:b], which)
-        units = slice(a, b) if credit.per_stock else slice(i, j)
-        loss, logratio[units] = _chunk_loss(out, which, mb, slice(a, b), units, credit.per_stock, config, ent_coef)
+        units = slice(a, b) if mb.per_stock else slice(i, j)
+        loss, logratio[units] = _chunk_loss(out, which, mb, slice(a, b), units, config, ent_coef)
         loss.backward()
-        if credit.per_stock: value[units] = out[:, 1].detach()
+        if mb.per_stock: value[units] = out[:, 1].detach()
     roots, grads = list(shared), [torch.zeros_like(x) if x.grad is None else x.grad for x in leaves]
-    if not credit.per_stock:
+    if not mb.per_stock:
         value = net.value(embedding)
         roots.append(config.vf_coef * 0.5 * (mb.weight * (value - mb.ret) ** 2).sum())
         grads.append(None)
     optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(roots, grads)
-    norm = nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm, foreach=True)
     stats = torch.cat([_diagnose(mb, logratio, value, config.clip_coef), norm[None]])
-    if not stats[2:].sum().isfinite(): raise FloatingPointError(_blame(model, mb, ro.context[steps]))
+    if not stats[2:].sum().isfinite(): raise FloatingPointError(_blame(model, mb))
     optimizer.step()
     return stats
 
@@ -296,15 +309,15 @@ def ppo_update(
 
     Raises FloatingPointError, as `minibatch_step` does."""
     ent_coef = config.ent_coef if ent_coef is None else ent_coef
-    offsets, done = ro.offsets, []
-    usable = torch.arange(len(ro.context), device=offsets.device)
-    if credit.per_stock: usable = usable[offsets.diff() > 0]
+    usable, done = torch.arange(len(ro.context), device=ro.stock.device), []
+    if credit.per_stock: usable = usable[ro.offsets.diff() > 0]
     if not len(usable): return {}
     for _ in range(config.ppo_epochs):
         order = usable[torch.randperm(len(usable), generator=generator, device=generator.device).to(usable.device)]
-        minibatches = [steps.sort().values for steps in order.split(config.batch_size)]
-        done.append(torch.stack([minibatch_step(model, optimizer, ro, credit, steps, offsets, config, ent_coef)
-                                 for steps in minibatches]))
-        if config.target_kl is not None and float(done[-1][:, 0].mean()) > config.target_kl: break
-    means = torch.cat(done).mean(0).tolist()
+        start = len(done)
+        for k, mb in enumerate(minibatches(ro, credit, order, config.batch_size), 1):
+            try: done.append(minibatch_step(model, optimizer, mb, config, ent_coef))
+            except FloatingPointError as error: raise FloatingPointError(f"minibatch {k}: {error}") from None
+        if config.target_kl is not None and float(torch.stack(done[start:])[:, 0].mean()) > config.target_kl: break
+    means = torch.stack(done).mean(0).tolist()
     return dict(zip(("approx_kl", "clipfrac", "pi_loss", "v_loss", "grad_norm"), means))

@@ -27,7 +27,7 @@ import torch
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 from .agent import FactorizedPPOEOD
-from .data import IntradayPanel, day_blocks
+from .data import IntradayPanel, _array, _whole, day_blocks
 from .evaluate import COLOURS, compare, decide
 from .features import FeatureSet
 from .files import locked, write_whole
@@ -76,11 +76,6 @@ class WalkForward:
             yield (np.arange(0 if self.expanding else end - self.train, end),
                    np.arange(start, min(start + self.test, len(X))))
 
-def _whole(name, x, least):
-    "Raise unless x is a whole number, not below the least one."
-    if isinstance(x, bool) or not isinstance(x, (int, np.integer)) or x < least:
-        raise ValueError(f"{name} is {x!r}: give a whole number, {least} or more")
-
 # %% ../nbs/12_walk_forward.ipynb #e-check
 def check_folds(
     panel: IntradayPanel,  # D days
@@ -93,7 +88,9 @@ def check_folds(
     if isinstance(splitter, (str, type)) or not (callable(split) or isinstance(splitter, Iterable)):
         raise TypeError(f"splitter is {splitter!r}: give WalkForward(train=120, test=20), or what has split(panel)")
     folds, tested = [], {}
-    for k, (train, test) in enumerate(split(panel) if callable(split) else splitter):
+    for k, fold in enumerate(split(panel) if callable(split) else splitter):
+        try: train, test = fold
+        except (TypeError, ValueError): raise TypeError(f"fold {k} is {fold!r}: give a pair, (train, test)") from None
         train, test = _days(panel, train, f"fold {k}, train"), _days(panel, test, f"fold {k}, test")
         if train[-1] >= test[0]: raise ValueError(
             f"fold {k} trains on {_day(panel, train[-1])} and tests {_day(panel, test[0])}: what is learned from later "
@@ -110,8 +107,10 @@ def _day(panel, d): return f"day {d} ({panel.dates[d]})"
 
 def _days(panel, idx, what):
     "Positions of days, increasing; an error unless they are whole, within the panel and each there once."
-    idx = np.sort(np.atleast_1d(idx))
+    idx = np.atleast_1d(_array(what, idx))
     if idx.dtype.kind not in "iu": raise TypeError(f"{what} has dtype {idx.dtype}: give positions of days")
+    if idx.ndim != 1: raise ValueError(f"{what} has shape {idx.shape}: give a list of positions of days")
+    idx = np.sort(idx)
     if not idx.size: raise ValueError(f"{what} has no days: give at least one")
     if idx[0] < 0 or idx[-1] >= panel.D:
         raise ValueError(f"{what} has {idx[0]}..{idx[-1]}: the days of the panel are 0..{panel.D - 1}")

@@ -31,10 +31,10 @@ def test_help_and_version(command, tmp_path):
 
 def test_train_then_evaluate(tmp_path):
     IntradayPanel.synthetic(D=24, T=4, N=30).to_frame().to_parquet(tmp_path / "days.parquet")
-    status, trained, err = call("train", "days.parquet", "--out", "runs/first", "--epochs", 10, "--test-days", 8,
+    status, trained, err = call("train", "days.parquet", "--out", "runs/first", "--epochs", 25, "--test-days", 8,
                                 "--threads", 1, cwd=tmp_path)
     assert status == 0 and not err, err  # no progress bar where nobody watches
-    assert "Epoch 010 | Eval avg EOD PnL 0.0" in trained
+    assert "Epoch 025 | Eval avg EOD PnL 0.0" in trained
     found = sorted(p.name for p in (tmp_path / "runs" / "first").iterdir())
     assert found == ["agent.pt", "config.json", "history.csv", "history.png"]
     assert os.listdir(tmp_path / "runs") == ["first"]  # nothing half-made beside it

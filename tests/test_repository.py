@@ -4,6 +4,7 @@ from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import eod_exit_ppo
 
@@ -18,6 +19,12 @@ def pins(name):
     return {tuple(re.split("==| ;", line)[:2]) for line in (ROOT / name).read_text().splitlines() if line[0] != "#"}
 
 
+def here(name):
+    "Package -> version of a lock, those lines that count for this Python on this machine."
+    lines = map(Requirement, (line for line in (ROOT / name).read_text().splitlines() if line[0] != "#"))
+    return {r.name: str(r.specifier) for r in lines if r.marker is None or r.marker.evaluate()}
+
+
 def test_one_version_everywhere():
     version = settings["version"]
     assert eod_exit_ppo.__version__ == version
@@ -26,16 +33,20 @@ def test_one_version_everywhere():
 
 
 @pytest.mark.parametrize("lock, keys", [("requirements.lock", ["requirements"]),
-                                        ("requirements-dev.lock", ["requirements", "dev_requirements"])])
+                                        ("requirements-dev.lock", ["requirements", "dev_requirements"]),
+                                        ("requirements-docs.lock", ["docs_requirements"])])
 def test_lock_pins_every_requirement(lock, keys):
     pinned = {name for name, _ in pins(lock)}
-    wanted = {re.split("[<>=!~]", r)[0] for key in keys for r in settings[key].split()}
+    wanted = {re.split("[<>=!~;]", r)[0] for key in keys for r in settings[key].split()}
     assert wanted <= pinned, f"run make lock: {lock} has no {wanted - pinned}"
 
 
 def test_locks_agree_and_leave_gpu_libraries_out():
     assert pins("requirements.lock") <= pins("requirements-dev.lock")
-    assert not [name for name, _ in pins("requirements-dev.lock") if re.match("nvidia|cuda|triton", name)]
+    dev, docs = here("requirements-dev.lock"), here("requirements-docs.lock")
+    assert not {name for name in dev.keys() & docs.keys() if dev[name] != docs[name]}, "both go into one environment"
+    names = {name for lock in ("dev", "docs") for name, _ in pins(f"requirements-{lock}.lock")}
+    assert not [name for name in names if re.match("nvidia|cuda|triton", name)]
 
 
 def test_development_tools_are_not_requirements():

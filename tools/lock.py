@@ -1,7 +1,8 @@
-"""Write requirements.lock and requirements-dev.lock from the requirements in settings.ini. Needs `uv`.
+"""Write the locks (requirements*.lock) from settings.ini. Needs `uv`.
 
 One lock serves every Python from 3.10 on: environment markers tell the versions apart. Pins that are there already
-stay unless `--upgrade` is given.
+stay unless `--upgrade` is given. The oldest lock has every requirement of the package at its lower bound; those are
+older than Python 3.13.
 """
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 # those libraries would download gigabytes of them onto machines without a GPU.
 TORCH = "torch==2.13.0"
 GPU_ONLY = re.compile(r"(nvidia|cuda|triton)\b")
-HEADER = "# {what}, for Python {python} and later. Made from settings.ini by `make lock`; do not edit.\n"
+HEADER = "# {what}, for Python {python}. Made from settings.ini by `make lock`; do not edit.\n"
 
 
 def compile_lock(uv: str, requirements: list[str], constraints: list[str], old: Path, options: list[str]) -> list[str]:
@@ -43,17 +44,22 @@ def main() -> None:
     ini = ConfigParser(delimiters=["="])
     ini.read(ROOT / "settings.ini", encoding="utf-8")
     config = ini["DEFAULT"]
-    runtime, dev = config["requirements"].split(), config["dev_requirements"].split()
+    runtime, dev, docs = (config[k].split() for k in ("requirements", "dev_requirements", "docs_requirements"))
     options = ["--python-version", config["min_python"], *(["--upgrade"] if args.upgrade else [])]
 
+    lowest = [r.replace(">=", "==") for r in runtime]
+    later, until = config["min_python"] + " and later", config["min_python"] + " to 3.12"
     pins: list[str] = [TORCH]
-    for name, what, wanted in [("requirements.lock", "What the package needs to run", runtime),
-                               ("requirements-dev.lock", "The same and what its tests need", runtime + dev)]:
+    for name, what, python, wanted, limits in [
+            ("requirements.lock", "What the package needs to run", later, runtime, [TORCH]),
+            ("requirements-dev.lock", "The same and what its tests need", later, runtime + dev, None),
+            ("requirements-docs.lock", "What the site is built and tested with", later, docs, None),
+            ("requirements-oldest.lock", "The oldest versions that the package admits", until, lowest + dev, [])]:
         try:
-            pins = compile_lock(args.uv, wanted, pins, ROOT / name, options)
+            pins = compile_lock(args.uv, wanted, pins if limits is None else limits, ROOT / name, options)
         except FileNotFoundError:
             sys.exit(f"make lock needs uv, and {args.uv!r} is not there: pip install uv, or make lock UV=path/to/uv")
-        (ROOT / name).write_text(HEADER.format(what=what, python=config["min_python"]) + "\n".join(pins) + "\n")
+        (ROOT / name).write_text(HEADER.format(what=what, python=python) + "\n".join(pins) + "\n")
         print(f"{name}: {len(pins)} pins")
 
 

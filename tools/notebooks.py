@@ -83,7 +83,6 @@ def main() -> None:
     notebooks = [path.resolve() for path in args.notebooks] or find_notebooks()
     workers = max(1, min(args.workers, len(notebooks)))
     threads = max(1, (os.cpu_count() or 1) // workers)
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin bring everything to a crawl
     os.environ.update(
         PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         JUPYTER_PREFER_ENV_PATH="1",  # this environment's kernel, not one of the same name elsewhere

@@ -193,6 +193,12 @@ def read_source(app, docname: str, source: list[str]) -> None:
         source[0] = reference.page(book.modules[book.home(docname)], book.direct)
 
 
+def lists_again(app, env, added: set, changed: set, removed: set) -> list[str]:
+    "The pages that list others, where there are other ones than before."
+    paths = {name: Path(env.doc2path(name)) for name in env.found_docs} if added or removed else {}
+    return [name for name, p in paths.items() if p.suffix == ".md" and "{notebooks}" in p.read_text(encoding="utf-8")]
+
+
 def find_code(app, name: str):
     "A module's source for the pages that show it, and where each name stands; for viewcode, which would import it."
     module = app.nbdev_book.modules.get(name)
@@ -221,6 +227,7 @@ def setup(app):
     app.add_transform(LinkTypes)
     app.connect("builder-inited", use_sources)
     app.connect("source-read", read_source)
+    app.connect("env-get-outdated", lists_again)
     app.connect("viewcode-find-source", find_code)
     app.connect("build-finished", write_clean)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

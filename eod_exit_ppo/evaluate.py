@@ -382,14 +382,18 @@ def plot_boundary(
     centre = (edges[1:] + edges[:-1]) / 2
     found, known = 100 * exit_boundary(policy, panel, edges), optimum is not None
     x = np.linspace(edges[0], edges[-1], 200) if known else centre
-    for t, line in enumerate(100 * optimum.boundary(x) if known else found):
+    lines, above = 100 * optimum.boundary(x) if known else found, np.inf
+    room = 0.04 * np.ptp(np.append(lines[np.isfinite(lines)], 0))  # that a name needs
+    for t, line in enumerate(lines):
         ax.plot(x, line, lw=1, color=COLOURS["optimum" if known else "learned"],
                 label="_" if t or not known else "exact optimum")
         ax.plot(centre, found[t], "o", ms=4, color=colours_of([name])[name], mec="w", mew=0.4, label="_" if t else name)
         k = np.isfinite(line).argmax()
-        if np.isfinite(line[k]): ax.annotate(panel.times[t], (x[k], line[k]), (-4 - 11 * (t % 2), 0), fontsize=8,
-                                             textcoords="offset points", ha="right", va="center")
-    ax.set_xlim(left=x[0] - 0.09 * (x[-1] - x[0]))
+        if not (np.isfinite(line[k]) and abs(above - line[k]) > room): continue
+        above = line[k]
+        ax.annotate(panel.times[t], (x[k], above), (-4, 0), textcoords="offset points", ha="right", va="center",
+                    fontsize=8)
+    ax.set_xlim(left=x[0] - 0.06 * (x[-1] - x[0]))
     ax.set(title="Leave when the return is above the line", ylabel="aligned return since prior close (%)",
            xlabel="|signal|" if u.min() >= 0 else "signal, seen from the position")
     ax.legend(loc="upper left")

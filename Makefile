@@ -31,7 +31,7 @@ test: $(DEV) $(DOCS)  ## check everything: notebooks, modules, README, style, te
 	@$(PY) tools/readme.py --check
 	@$(PY) -m ruff check .
 	@$(PY) tools/notebooks.py
-	@$(PY) -m pytest tests
+	@$(PY) -m pytest -rs tests
 
 notebooks: $(DEV)  ## run every cell of every notebook, slow ones too, and save the outputs
 	@$(PY) tools/notebooks.py --slow --save --workers 1

@@ -28,10 +28,12 @@ SEARCH = """async names => {
     });
 }"""
 
-# thousands of coloured words and pieces of formulas, alike on every page: looked at on a few
+# thousands of coloured words, pieces of formulas and rows, alike on every page: looked at on a few
 PLAINER = """() => {
     for (const pre of document.querySelectorAll('.highlight pre')) pre.textContent = pre.textContent;
     for (const formula of document.querySelectorAll('mjx-container')) formula.textContent = 'x';
+    const more = 'tbody tr:nth-child(n+5), .genindextable li:nth-child(n+4)';
+    for (const row of document.querySelectorAll(more)) row.remove();
 }"""
 
 

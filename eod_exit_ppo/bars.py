@@ -173,8 +173,10 @@ def _refuse(bad, where, row, piece, column, what):
     "Raise if any row is bad, naming the first."
     if not bad.any(): return
     i = int(bad.argmax())
+    value = piece[column].iloc[i]
+    value = value.item() if isinstance(value, np.generic) else value  # a plain number, without its type
     raise ValueError(f"{where}, row {row + i}, ticker {piece['ticker'].iloc[i]}: {column} is "
-                     f"{piece[column].iloc[i]!r}{f' (and {bad.sum() - 1} more rows)' if bad.sum() > 1 else ''}: {what}")
+                     f"{value!r}{f' (and {bad.sum() - 1} more rows)' if bad.sum() > 1 else ''}: {what}")
 
 def _price(piece, where, row):
     "The prices as float64, all positive and finite."

@@ -117,6 +117,7 @@ def plain_errors() -> Iterator[None]:
     "What is wrong with the input becomes one line and exit status 2; what is to be noted, one line."
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)  # what libraries have to say to each other
         warnings.showwarning = _note
         try: yield
         except (ValueError, TypeError, OSError, RuntimeError, ModuleNotFoundError, FloatingPointError) as error:

@@ -35,7 +35,7 @@ test: $(DEV) $(DOCS)  ## check everything: notebooks, modules, README, style, te
 	@$(PY) tools/readme.py --check
 	@$(PY) -m ruff check .
 	@$(PY) tools/notebooks.py
-	@$(PY) -m pytest -rs tests -n auto --maxprocesses 4 --dist loadgroup
+	@$(PY) -m pytest -rs tests -n auto --maxprocesses 4 --dist loadfile
 
 test-oldest: $(OLDEST)  ## run notebooks and tests with the oldest versions that the package admits
 	@$(OLD) -c 'import numpy, pandas, torch; print(*(f"{m.__name__} {m.__version__}" for m in (numpy, pandas, torch)), sep=", ")'

@@ -2,15 +2,15 @@
 PYTHON ?= python3
 UV ?= uv
 PY := .venv/bin/python
-PIP := $(PY) -m pip --disable-pip-version-check install -qq
+PIP := -m pip --disable-pip-version-check install -qq
 
 # What is installed is remembered in .venv under a name that contains the checksum of what it was installed from, so that
 # a changed lock installs again and an unchanged one never does.
 sum = $(shell cat $(1) | cksum | cut -d' ' -f1)
 RUNTIME := .venv/runtime-$(call sum,requirements.lock settings.ini setup.py)
 DEV := .venv/dev-$(call sum,requirements-dev.lock settings.ini setup.py)
-
 DOCS := .venv/docs-$(call sum,requirements-docs.lock)
+
 # The same for the environment of the oldest versions that the package admits.
 OLD := .venv-oldest/bin/python
 OLDEST := .venv-oldest/ready-$(call sum,requirements-oldest.lock settings.ini setup.py)
@@ -24,8 +24,11 @@ help:  ## list these commands
 	@echo "make demo and make test install what they need into .venv the first time."
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' $(MAKEFILE_LIST) | awk '{ printf "  make %-12s", $$2; $$1 = $$2 = ""; print }'
 
+# Test files are dealt out to the cores; the files stay whole, so that each sets up once what its tests share.
+SPREAD := -n auto --maxprocesses 4 --dist loadfile
+
 # The network is small: one thread is nearly as fast as several, and does not wait for cores that others use.
-demo test: export OMP_NUM_THREADS ?= 1
+demo test test-oldest: export OMP_NUM_THREADS ?= 1
 
 demo: $(RUNTIME)  ## train the agent on synthetic days and show what it earns on days it never saw
 	@$(PY) -m eod_exit_ppo demo
@@ -35,12 +38,12 @@ test: $(DEV) $(DOCS)  ## check everything: notebooks, modules, README, style, te
 	@$(PY) tools/readme.py --check
 	@$(PY) -m ruff check .
 	@$(PY) tools/notebooks.py
-	@$(PY) -m pytest -rs tests -n auto --maxprocesses 4 --dist loadfile
+	@$(PY) -m pytest -rs tests $(SPREAD)
 
 test-oldest: $(OLDEST)  ## run notebooks and tests with the oldest versions that the package admits
 	@$(OLD) -c 'import numpy, pandas, torch; print(*(f"{m.__name__} {m.__version__}" for m in (numpy, pandas, torch)), sep=", ")'
 	@$(OLD) tools/notebooks.py
-	@$(OLD) -m pytest tests --ignore tests/test_wheel.py --ignore tests/test_repository.py
+	@$(OLD) -m pytest -rs tests --ignore tests/test_wheel.py --ignore tests/test_repository.py $(SPREAD)
 
 notebooks: $(DEV)  ## run every cell of every notebook, slow ones too, and save the outputs
 	@$(PY) tools/notebooks.py --slow --save
@@ -79,27 +82,27 @@ clean:  ## remove .venv and everything else that was built
 
 $(OLDEST): | .venv-oldest/bin/pip
 	@echo "Installing requirements-oldest.lock into .venv-oldest (once)"
-	@$(OLD) -m pip --disable-pip-version-check install -qq -r requirements-oldest.lock
-	@$(OLD) -m pip --disable-pip-version-check install -qq --no-deps --no-build-isolation --editable .
+	@$(OLD) $(PIP) -r requirements-oldest.lock
+	@$(OLD) $(PIP) --no-deps --no-build-isolation --editable .
 	@rm -f .venv-oldest/ready-*
 	@touch $@
 
 $(RUNTIME): | .venv/bin/pip
 	@echo "Installing requirements.lock into .venv (once)"
-	@$(PIP) -r requirements.lock
-	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(PY) $(PIP) -r requirements.lock
+	@$(PY) $(PIP) --no-deps --no-build-isolation --editable .
 	@rm -f .venv/runtime-*
 	@touch $@
 
 # for Python 3.10 this lock is empty, and the tests of the site are skipped
 $(DOCS): | .venv/bin/pip
 	@echo "Installing requirements-docs.lock into .venv (once)"
-	@$(PIP) -r requirements-docs.lock
+	@$(PY) $(PIP) -r requirements-docs.lock
 	@rm -f .venv/docs-*
 	@touch $@
 
 $(DEV): | $(RUNTIME)
 	@echo "Installing requirements-dev.lock into .venv (once)"
-	@$(PIP) -r requirements-dev.lock
+	@$(PY) $(PIP) -r requirements-dev.lock
 	@rm -f .venv/dev-*
 	@touch $@

@@ -23,7 +23,7 @@ from results import table, write_section
 
 from eod_exit_ppo import ExactOptimum, FactorizedPPOEOD, IntradayPanel, PPOConfig, payoff
 from eod_exit_ppo.agent import _has_bf16
-from eod_exit_ppo.ppo import minibatch_step
+from eod_exit_ppo.ppo import minibatch_step, minibatches
 from eod_exit_ppo.rollout import chunk_rows
 
 COMMAND = "python benchmarks/gpu.py"
@@ -124,7 +124,9 @@ def update(device, precision: str, width: int, small: bool) -> dict:
     steps = usable[: 16 * (len(usable) // 16)] if len(usable) >= 16 else usable
     config = replace(config, lr=1e-9)
     for group in agent.optimizer.param_groups: group["lr"] = 1e-9
-    def one(): minibatch_step(agent.model, agent.optimizer, ro, credit, steps, offsets, config, 0.0)
+    def one():
+        for mb in minibatches(ro, credit, steps, len(steps)):
+            minibatch_step(agent.model, agent.optimizer, mb, config, 0.0)
     took = seconds_of(one, device, 3 if small else 20)
     rows = int((offsets[steps + 1] - offsets[steps]).sum())
     K, F = 2, ro.stock.shape[1]

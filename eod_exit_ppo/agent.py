@@ -24,7 +24,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 from .baselines import Hold
-from .data import IntradayPanel, day_blocks, make_synthetic_data
+from .data import IntradayPanel, _whole, day_blocks, make_synthetic_data
 from .files import read_sealed, write_sealed
 from .features import FeatureSet, feature_set
 from .model import ActorCritic, fold_model, refresh_statistics
@@ -183,8 +183,7 @@ def _adam(model, config):
 
 def _seeds(seed):
     "Three independent seeds: for the first weights, for training, for drawing evaluation days."
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed is {seed!r}: give a whole number, 0 or more")
+    _whole("seed", seed, 0)
     return np.random.SeedSequence(int(seed)).generate_state(3).tolist()
 
 # %% ../nbs/09_agent.ipynb #e-start
@@ -316,7 +315,7 @@ class FactorizedPPOEOD:
     ) -> float:            # their mean payoff
         "Mean payoff of the policy on days drawn without replacement, by a generator that training never sees."
         days = _needed(self.eval_panel)
-        if n_days < 1: raise ValueError(f"n_days is {n_days}: give at least 1")
+        _whole("n_days", n_days, 1)
         drawn = torch.randperm(len(days), generator=self.eval_generator)[:n_days].sort().values.numpy()
         return float(payoff(days[drawn], self.policy.exit_steps(days[drawn])).mean())
 
@@ -381,7 +380,7 @@ class FactorizedPPOEOD:
                      batch_size=batch_size, stock_subsample=stock_subsample, eval_every=eval_every)
         given = {k: v for k, v in given.items() if v is not None}
         _needed(self.panel)
-        if checkpoint_every < 1: raise ValueError(f"checkpoint_every is {checkpoint_every}: give at least 1")
+        _whole("checkpoint_every", checkpoint_every, 1)
         if resume: _check_resume(self, given)
         else:
             config = replace(self.config, **given)

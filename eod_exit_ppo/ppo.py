@@ -211,14 +211,14 @@ def minibatches(
     size: int,            # steps in a minibatch
 ) -> Iterator[Minibatch]:
     "The rows of these steps and their credit, so many steps at a time."
-    offsets = ro.offsets
-    counts = offsets[order + 1] - offsets[order]
+    first, per_stock = ro.offsets[order], credit.per_stock
+    counts = ro.offsets[order + 1] - first
     at = F.pad(counts.cumsum(0), (1, 0))
     group = torch.repeat_interleave(torch.arange(len(order), device=order.device), counts)
-    rows = torch.arange(len(group), device=order.device) + (offsets[order] - at[:-1])[group]
-    unit, ends, per_stock = (rows if credit.per_stock else order), at.tolist(), credit.per_stock
+    rows = torch.arange(len(group), device=order.device) + (first - at[:-1])[group]
     context, each = ro.context[order], [x[rows] for x in (ro.stock, ro.action, ro.logp)]
-    adv, ret, weight = (x[unit] for x in (credit.adv, credit.ret, credit.weight))
+    adv, ret, weight = (x[rows if per_stock else order] for x in (credit.adv, credit.ret, credit.weight))
+    ends = at.tolist()
     for i in range(0, len(order), size):
         j = min(i + size, len(order))
         a, b = ends[i], ends[j]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import NamedTuple
 import numpy as np
 import torch
@@ -213,7 +214,7 @@ class Rollout:
         "(R,) the step of each row."
         return self.cell // self.shape[2]
 
-    @property
+    @cached_property
     def offsets(self) -> torch.Tensor:
         "(S+1,) where the rows of each step begin."
         return F.pad(torch.bincount(self.step, minlength=len(self.context)).cumsum(0), (1, 0))

@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+from lively import lively
 
 from eod_exit_ppo import FactorizedPPOEOD, IntradayPanel, LeastSquaresMC, PPOConfig
 from eod_exit_ppo.live import LiveDay, replay
-from eod_exit_ppo.model import fold_model
-from eod_exit_ppo.rollout import Days, exit_chances
 
 COMMON = """
 import sys, time
@@ -163,15 +161,6 @@ def real(name):
     return prices[2:], np.where(known, prior, np.nan), panel
 
 
-def lively(agent, panel):
-    "The agent, its exit logits moved together so that, with everything held, a tenth of all would be an exit."
-    days, net = Days.of(panel, agent.features), fold_model(agent.model)
-    chances = torch.stack([exit_chances(net, days, torch.ones_like(days.weight, dtype=torch.bool), t)
-                           for t in range(panel.T - 1)], 1)
-    with torch.no_grad(): agent.model.logit_head.bias -= torch.logit(chances[days.may_act[:, :-1]]).quantile(0.9)
-    return agent
-
-
 @pytest.mark.filterwarnings("ignore:the book lacks a side", "ignore:Mean of empty slice")
 @pytest.mark.parametrize("name, every", [("sp500_2017_5min.parquet", 1), ("lean_hourly.parquet", ALL or 25)])
 def test_real_days_agree(name, every):
@@ -180,7 +169,7 @@ def test_real_days_agree(name, every):
     train = panel[:len(panel) // 2]
     agent = FactorizedPPOEOD.from_panel(train, config=PPOConfig(epochs=2, eval_every=100, stock_subsample=64))
     agent.train(progress=False)
-    for policy in (lively(agent, train[:20]).policy, LeastSquaresMC.fit(train)):
+    for policy in (lively(agent.policy, train[:20], 0.1), LeastSquaresMC.fit(train)):
         steps = policy.exit_steps(panel)
         assert 0.02 < (steps < panel.T - 1)[panel.weights != 0].mean() < 0.98
         for d in range(0, len(panel), every):

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from lively import lively
 
 from eod_exit_ppo.agent import FactorizedPPOEOD
 from eod_exit_ppo.baselines import ExactOptimum, ExitAt, Hindsight, Hold, LeastSquaresMC, Threshold
@@ -134,16 +135,7 @@ def learned(train, features, **config):
     agent = FactorizedPPOEOD.from_panel(train, config=PPOConfig(epochs=1, hidden=16, rollouts_per_epoch=8, **config),
                                         features=features)
     agent.train(progress=False)
-    return undecided(agent.policy, train)
-
-
-def undecided(policy, train):
-    "The policy with its bias moved to the middle of its logits."
-    chances = [policy.exit_probability(train[d], np.ones(train.N, bool),
-                                       t) for d in range(3) for t in range(train.T - 1)]
-    logits = torch.logit(torch.from_numpy(np.concatenate(chances)), eps=1e-12)
-    policy._net.b_head[0] -= logits[logits > -20].median()
-    return policy
+    return lively(agent.policy, train[:3], 0.5)
 
 
 POLICIES = {
@@ -151,7 +143,7 @@ POLICIES = {
     "one level": lambda train: Threshold.fit(train, per_snapshot=False), "least squares": LeastSquaresMC.fit,
     "own basis": lambda train: LeastSquaresMC.fit(train, lambda p: own(p)[0]),
     "exact optimum": lambda train: ExactOptimum(np.linspace(0.1, 1, train.T)),
-    "direct gradient": lambda train: undecided(DirectGradient.fit(train, hidden=8, steps=4), train),
+    "direct gradient": lambda train: lively(DirectGradient.fit(train, hidden=8, steps=4), train[:3], 0.5),
     **{f"learned a stock, {k}": lambda train, x=x: learned(train, x) for k, x in SETS.items()},
     **{f"learned jointly, {k}": lambda train, x=x: learned(train, x, credit="book", adv_norm="standardize")
        for k, x in SETS.items()},

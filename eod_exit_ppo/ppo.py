@@ -88,7 +88,7 @@ class PPOConfig:
     target_kl: float | None = None     # a round's update ends early once approx_kl passes this; None: never
     initial_exit: float | None = None  # exit probability of a fresh policy; None: as the initial weights have it
     bn_momentum: float = 1.0           # share of the newest data in refreshed BatchNorm statistics
-    refresh_until: float = 0.1         # statistics are refreshed in this first share of the epochs, then frozen
+    refresh_until: float = 0.04        # statistics are refreshed in this first share of the epochs, then frozen
     eval_every: int = 25               # epochs between two looks at the evaluation days
     precision: str = "float32"         # of the products over stocks in training: "float32", or "bf16" where it is fast
 

@@ -24,7 +24,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 from .baselines import Hold
-from .data import IntradayPanel, _whole, day_blocks, make_synthetic_data
+from .data import IntradayPanel, _Shown, _whole, day_blocks, make_synthetic_data
 from .files import read_sealed, write_sealed
 from .features import FeatureSet, feature_set
 from .model import ActorCritic, fold_model, refresh_statistics
@@ -230,7 +230,7 @@ def _needed(panel):
 # %% ../nbs/09_agent.ipynb #e-agent
 _KEPT = 2**22  # the features of a panel of so many stock-snapshots are kept ready; of a larger one, a round's at a time
 
-class FactorizedPPOEOD:
+class FactorizedPPOEOD(_Shown):
     """Learns when each stock of a long/short book should leave before the close.
 
     Proximal policy optimization (Schulman et al. 2017) of a factorized policy: each stock's exit is a Bernoulli draw of
@@ -465,6 +465,16 @@ class FactorizedPPOEOD:
         with _ours(path): _unpack(self, state)
         self._kept = path, len(self._rows)
         return self
+
+    def _about(self):
+        c, p, rows = self.config, self.panel, self._rows
+        days = "none: it can decide, but not train" if p is None else (
+            f"{p.D} days x {p.T} snapshots x {p.N} stocks, {p.dates[0]} .. {p.dates[-1]}")
+        took = f", {sum(r['seconds'] for r in rows):.1f} s" if rows else ""
+        judged = [f"payoff {r['eval_payoff']:.6f} a day after epoch {r['epoch']}" for r in rows if "eval_payoff" in r]
+        return "FactorizedPPOEOD: decides when each stock of a book leaves", [
+            ("recipe", f"credit per {c.credit}, {self.features.name} features, width {c.hidden}"), ("panel", days),
+            ("trained", f"{len(rows)} epochs{took}"), ("judged", judged[-1] if judged else "not yet")]
 
 # %% ../nbs/09_agent.ipynb #e-plot
 def plot_history(

@@ -234,9 +234,27 @@ def _between(dates, start, end):
     if not keep.any(): raise ValueError(f"no day from {start} to {end}: the panel has {dates.min()} to {dates.max()}")
     return keep
 
+# %% ../nbs/00_data.ipynb #e-shown
+class _Shown:
+    "Shows itself by its title and rows, as text and as HTML."
+
+    def _about(self) -> tuple[str, list[tuple[str, str]]]:
+        "The title, and rows of a name and what there is to say."
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        title, rows = self._about()
+        width = 2 + max(len(name) for name, _ in rows)
+        return "\n".join([title, *(f"  {name:<{width}}{text}" for name, text in rows)])
+
+    def _repr_html_(self) -> str:
+        title, rows = self._about()
+        rows = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in rows)
+        return f"<table><caption>{html.escape(title)}</caption>{rows}</table>"
+
 # %% ../nbs/00_data.ipynb #e-panel
 @dataclass(frozen=True, eq=False, repr=False)
-class IntradayPanel:
+class IntradayPanel(_Shown):
     """D days of T snapshots of N stocks: the one thing that every other module takes.
 
     Checked once, on construction; cuts are not checked again. Arrays are read-only views, float32 ones are not copied,
@@ -347,18 +365,12 @@ class IntradayPanel:
         "One day's paths coloured by side, each side's weighted mean in bold; returns the Axes."
         return _plot_day(self, day, ax)
 
-    def __repr__(self) -> str:
-        return "\n".join([f"IntradayPanel: {self.D} days x {self.T} snapshots x {self.N} stocks",
-                          *(f"  {k:<9}{v}" for k, v in _summary(self))])
-
-    def _repr_html_(self) -> str:
-        title = f"IntradayPanel: {self.D} days &times; {self.T} snapshots &times; {self.N} stocks"
-        rows = "".join(f"<tr><th>{k}</th><td>{html.escape(v)}</td></tr>" for k, v in _summary(self))
-        return f"<table><caption>{title}</caption>{rows}</table>"
+    def _about(self):
+        return f"IntradayPanel: {self.D} days x {self.T} snapshots x {self.N} stocks", _summary(self)
 
 # %% ../nbs/00_data.ipynb #e-summary
 def _summary(p):
-    "The lines of a panel's repr."
+    "What a panel says of itself."
     def ends(a): return f"{a[0]} .. {a[-1]}" if len(a) > 1 else f"{a[0]}"
     share = 1 if _everywhere(p.tradable) else p.tradable.mean()
     long, short = ((s * p.weights > 0).sum(1).mean() for s in (1, -1))

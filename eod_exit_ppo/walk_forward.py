@@ -27,7 +27,7 @@ import torch
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 from .agent import FactorizedPPOEOD
-from .data import IntradayPanel, _array, _whole, day_blocks
+from .data import IntradayPanel, _array, _Shown, _whole, day_blocks
 from .evaluate import COLOURS, compare, decide
 from .features import FeatureSet
 from .files import locked, write_whole
@@ -366,7 +366,7 @@ class _Folder:
 
 # %% ../nbs/12_walk_forward.ipynb #e-result
 @dataclass(frozen=True, eq=False, repr=False)
-class WalkForwardResult:
+class WalkForwardResult(_Shown):
     "The days that were tested, in time order, and what every policy decided on them without having seen them."
     panel: IntradayPanel                # the D tested days
     exit_steps: dict[str, np.ndarray]   # policy -> (S, D, N) int64; S seeds, 1 if its fit takes none
@@ -414,11 +414,11 @@ class WalkForwardResult:
                 for name, steps in self.exit_steps.items() for s, own in enumerate(steps)]
         return pd.concat(rows, ignore_index=True)
 
-    def __repr__(self) -> str:
+    def _about(self):
         names = ", ".join(f"{k} ({len(s)} seeds)" if len(s) > 1 else k for k, s in self.exit_steps.items())
-        days, folds = self.panel.dates, len(self.folds)
-        return (f"WalkForwardResult: {len(days)} days out of sample in {folds} folds, {days[0]} .. {days[-1]}\n"
-                f"  policies              {names}\n  configurations tried  {self.tried}")
+        days = self.panel.dates
+        return f"WalkForwardResult: {len(days)} days out of sample in {len(self.folds)} folds", [
+            ("days", f"{days[0]} .. {days[-1]}"), ("policies", names), ("configurations tried", str(self.tried))]
 
 # %% ../nbs/12_walk_forward.ipynb #e-stitch
 def _stitch(panel, folds, fits, results, tried):

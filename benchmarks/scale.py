@@ -125,7 +125,7 @@ def halves(args) -> dict:
     from eod_exit_ppo import ExactOptimum, FactorizedPPOEOD, IntradayPanel, PPOConfig, payoff
     train, test = IntradayPanel.synthetic().split(200)
     best, shares, seconds = payoff(test, ExactOptimum.synthetic().exit_steps(test)).mean(), [], []
-    config = PPOConfig(precision=args.precision, eval_every=1000)
+    config = PPOConfig(precision=args.precision, eval_every=1000, epochs=args.rounds or PPOConfig().epochs)
     for seed in range(args.seeds):
         agent = FactorizedPPOEOD.from_panel(train, test, seed=seed, config=config)
         agent.train(progress=False)
@@ -219,7 +219,7 @@ def main():
     parser.add_argument("--stocks", type=int, default=5000, help="of a decision")
     parser.add_argument("--seeds", type=int, default=5, help="of the comparison of precisions")
     parser.add_argument("--folder", default=None, help="where the temporary files go")
-    for name, default in (("N", 5000), ("width", 64), ("repeats", 100), ("judge", 0)):
+    for name, default in (("N", 5000), ("width", 64), ("repeats", 100), ("judge", 0), ("rounds", 0)):
         parser.add_argument(f"--{name}", type=int, default=default, help=argparse.SUPPRESS)
     parser.add_argument("--precision", default="float32", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -232,8 +232,8 @@ def main():
     live = apart("decisions", args, N=args.stocks, repeats=10 if args.quick else 100)
     precisions = {}
     if _has_bf16(torch.device("cpu")):
-        seeds = 1 if args.quick else args.seeds
-        precisions = {p: apart("halves", args, precision=p, seeds=seeds) for p in ("float32", "bf16")}
+        few = dict(seeds=1, rounds=5) if args.quick else dict(seeds=args.seeds)
+        precisions = {p: apart("halves", args, precision=p, **few) for p in ("float32", "bf16")}
     text = report(found, live, precisions, args)
     print(text if args.quick else write_section("Scale", "python benchmarks/scale.py", text, args.threads))
 

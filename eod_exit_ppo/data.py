@@ -249,7 +249,8 @@ class _Shown:
 
     def _repr_html_(self) -> str:
         title, rows = self._about()
-        rows = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in rows)
+        row = '<tr><th>{}</th><td style="text-align: left">{}</td></tr>'
+        rows = "".join(row.format(html.escape(name), html.escape(text)) for name, text in rows)
         return f"<table><caption>{html.escape(title)}</caption>{rows}</table>"
 
 # %% ../nbs/00_data.ipynb #e-panel

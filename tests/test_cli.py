@@ -1,7 +1,11 @@
 """The command line as a process of its own: what a shell sees."""
+import fcntl
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -44,6 +48,29 @@ def test_train_then_evaluate(tmp_path):
     table = trained[trained.index("payoff a day"):].splitlines()[:3]
     assert table == judged[judged.index("payoff a day"):].splitlines()[:3]
     assert (tmp_path / "exits.csv").read_text().startswith("date,ticker,exit_step,time\n2020-01-")
+
+
+def test_a_terminal_sees_the_progress(tmp_path):
+    "The bar redraws its line, what is said meanwhile has lines of its own, and both are whole at the end."
+    IntradayPanel.synthetic(D=24, T=4, N=30).save(tmp_path / "days")
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    command = [*COMMANDS["module"], *"train days --out run --epochs 50 --test-days 8 --threads 1".split()]
+    with subprocess.Popen(command, cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        seen = b""
+        while True:
+            try: piece = os.read(ours, 4096)
+            except OSError: break  # the other end is closed
+            if not piece: break
+            seen += piece
+    os.close(ours)
+    lines = seen.decode().replace("\r\n", "\n").split("\n")
+    assert process.returncode == 0, seen.decode()
+    bars = [line for line in lines if "training: " in line]
+    assert "training: 100%" in bars[-1] and "50/50" in bars[-1] and bars[-1].count("\r") > 1
+    shown = [line.split("\r")[-1].strip() for line in lines]
+    assert [line[:9] for line in shown if line.startswith("Epoch ")] == ["Epoch 025", "Epoch 050"]
 
 
 def test_from_bars_to_a_walk_and_its_report(tmp_path):

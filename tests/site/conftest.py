@@ -17,8 +17,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / "_docs" / "cache"
 AXE = "4.10.3"
-FLAGS = ("--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-         "--disable-component-update --disable-sync").split()
 BUILD = """
 import sys
 def no_network(event, args):
@@ -70,20 +68,6 @@ def host(site):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
-
-
-@pytest.fixture(scope="session")
-def browser():
-    chromium = os.environ.get("CHROMIUM") or next(filter(None, map(
-        shutil.which, ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))), None)
-    if not chromium:
-        pytest.skip("no Chromium on this machine: .ci/run installs it, or set CHROMIUM to where it is")
-    if not importlib.util.find_spec("playwright"):
-        pytest.skip("playwright not installed: `make docs` installs what the site needs")
-    from playwright.sync_api import sync_playwright
-    with sync_playwright() as p:
-        with p.chromium.launch(executable_path=chromium, args=FLAGS) as started:
-            yield started
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,31 @@
+"""The scripts under benchmarks/ run to their end at tiny sizes. What they then print is worth nothing."""
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+TINY = {"epoch": "--days 2 --repeats 1", "gpu": "--device cpu", "live": "--quick", "scale": "--quick --epochs 1",
+        "peers": "--peers hold least_squares"}
+
+
+def test_none_is_forgotten():
+    assert {*TINY, "joint", "results"} == {p.stem for p in FOLDER.glob("*.py")}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_it_runs(name):
+    before = (FOLDER / "RESULTS.md").read_bytes()
+    done = subprocess.run([sys.executable, FOLDER / f"{name}.py", *TINY[name].split()], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "| " in done.stdout and (FOLDER / "RESULTS.md").read_bytes() == before
+
+
+def test_joint_runs(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    from joint import SETTINGS, curve
+    for config in SETTINGS.values():
+        found = curve(replace(config, epochs=1, rollouts_per_epoch=2, ppo_epochs=1), seed=1)
+        assert len(found) == 1 and found.payoff.notna().all()

@@ -1,4 +1,4 @@
-"""Run the notebooks as Jupyter would, several at once; stop at the first error and count what ran.
+"""Run the notebooks as Jupyter would, several at once; count what ran, and say at the end what failed.
 
     python tools/notebooks.py                  every notebook, without the cells marked `#| slow`
     python tools/notebooks.py --slow --save    every cell, outputs written back and cleaned
@@ -88,29 +88,32 @@ def main() -> None:
         JUPYTER_PREFER_ENV_PATH="1",  # this environment's kernel, not one of the same name elsewhere
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads)))
 
-    start, done = time.perf_counter(), 0
+    if args.slow:  # what takes longest begins first
+        notebooks.sort(key=lambda path: not any("slow" in directives(c) for c in nbformat.read(path, 4).cells))
+    start, done, failed = time.perf_counter(), [], []
     with tempfile.TemporaryDirectory() as tmp, ThreadPoolExecutor(workers) as pool:
         os.environ.update(IPYTHONDIR=tmp, JUPYTER_RUNTIME_DIR=tmp)  # no one's startup files, no traces
         jobs = {pool.submit(run, path, args.slow, args.save): path for path in notebooks}
         for job in as_completed(jobs):
+            path = jobs[job]
+            name = str(path.relative_to(ROOT))
             try:
                 cells, left_out, seconds = job.result()
+                if not cells: raise RuntimeError(f"{name}: no cell was executed")
             except Exception as error:
-                pool.shutdown(wait=False, cancel_futures=True)
-                sys.exit(f"\nFAILED {error if isinstance(error, RuntimeError) else f'{jobs[job]}: {error!r}'}")
-            name = str(jobs[job].relative_to(ROOT))
-            print(f"  {name:40s} {cells:3d} cells, {left_out} slow ones left out, {seconds:5.1f} s", flush=True)
-            if not cells:
-                sys.exit(f"FAILED {name}: no cell was executed")
-            done += 1
-    if done != len(notebooks) or not done:
-        sys.exit(f"FAILED: {done} of {len(notebooks)} notebooks ran")
+                failed.append(str(error) if isinstance(error, RuntimeError) else f"{name}: {error!r}")
+                print(f"  {name:40s} FAILED", flush=True)
+            else:
+                done.append(path)
+                print(f"  {name:40s} {cells:3d} cells, {left_out} slow ones left out, {seconds:5.1f} s", flush=True)
     if args.save:
         from nbdev.clean import nbdev_clean
         os.chdir(ROOT)  # where nbdev finds settings.ini
-        for path in notebooks:
+        for path in done:
             nbdev_clean(str(path))
-    print(f"{done} of {len(notebooks)} notebooks ran, {time.perf_counter() - start:.0f} s")
+    print(f"{len(done)} of {len(notebooks)} notebooks ran, {time.perf_counter() - start:.0f} s")
+    if failed or not done:
+        sys.exit("\n".join(f"\nFAILED {why}" for why in failed) or "FAILED: there are no notebooks")
 
 
 if __name__ == "__main__":

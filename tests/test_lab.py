@@ -57,7 +57,7 @@ def lab(tmp_path_factory, browser):
             ["make", "lab"], cwd=project, env=env, stdout=log, stderr=subprocess.STDOUT,
             start_new_session=True) as server:
         try:
-            until = time.monotonic() + 60
+            until = time.monotonic() + 180
             while True:
                 try: urllib.request.urlopen(f"http://127.0.0.1:{port}/api?token={token}", timeout=5).close()
                 except OSError:
@@ -69,14 +69,20 @@ def lab(tmp_path_factory, browser):
         finally: os.killpg(server.pid, signal.SIGKILL)
 
 
+def opened(browser):
+    page = browser.new_page(viewport=dict(width=1280, height=900))
+    page.set_default_timeout(180_000)  # of a machine that has other work
+    return page
+
+
 def run_all(page, path):
     "Choose Run All Cells, save until every cell has its number, and return what went wrong."
-    page.locator(".jp-NotebookPanel-toolbar").wait_for(timeout=60_000)
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+    page.locator(".jp-NotebookPanel-toolbar").wait_for()
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     before = path.stat().st_mtime_ns
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    until = time.monotonic() + 60
+    until = time.monotonic() + 600
     while time.monotonic() < until:
         page.wait_for_timeout(1000)
         page.keyboard.press("Control+s")
@@ -91,7 +97,7 @@ def run_all(page, path):
 @pytest.mark.parametrize("name", QUICK if os.environ.get("EOD_ALL_NOTEBOOKS") else CHOSEN)
 def test_a_notebook_runs_from_top_to_bottom(lab, browser, name):
     folder, address = lab
-    page = browser.new_page(viewport=dict(width=1280, height=900))
+    page = opened(browser)
     page.goto(address.format(name))
     assert run_all(page, folder / name) == []
     page.close()
@@ -105,11 +111,11 @@ def test_a_training_shows_its_progress(lab, browser):
     cell = nbformat.v4.new_code_cell(source)
     kernel = dict(kernelspec=dict(name="python3", display_name="python3", language="python"))
     nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), folder / "progress.ipynb")
-    page = browser.new_page(viewport=dict(width=1280, height=900))
+    page = opened(browser)
     page.goto(address.format("progress.ipynb"))
     assert run_all(page, folder / "progress.ipynb") == []
     output = page.locator(".jp-OutputArea")
-    output.get_by_text("60/60").wait_for(timeout=10_000)  # the bar, a widget
+    output.get_by_text("60/60").wait_for()  # the bar, a widget
     assert page.locator(".widget-hprogress, .widget-html").count() and page.get_by_text("training: 100%").count() == 1
     for text in ("Epoch 025 | Eval avg EOD PnL", "FactorizedPPOEOD: decides when"):
         assert output.get_by_text(text).count() == 1

@@ -7,6 +7,7 @@ processor's.
 from __future__ import annotations
 
 import torch
+from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map
 
@@ -52,6 +53,7 @@ class There(torch.Tensor):
 
 
 REAL_GENERATOR = torch.Generator
+REAL_CHECK = Optimizer._accelerator_graph_capture_health_check
 
 
 class Generator(REAL_GENERATOR):
@@ -70,11 +72,13 @@ class PretendGPU(TorchFunctionMode):
     def __enter__(self):
         torch.Generator, self.available = Generator, torch.cuda.is_available
         torch.cuda.is_available = lambda: True
+        Optimizer._accelerator_graph_capture_health_check = lambda self: None  # asks a driver
         torch.__future__.set_overwrite_module_params_on_conversion(True)  # model.to makes new parameters
         return super().__enter__()
 
     def __exit__(self, *error):
         torch.Generator, torch.cuda.is_available = REAL_GENERATOR, self.available
+        Optimizer._accelerator_graph_capture_health_check = REAL_CHECK
         torch.__future__.set_overwrite_module_params_on_conversion(False)
         return super().__exit__(*error)
 

@@ -1,5 +1,4 @@
 """Real vendor bars, with their dirt. Skipped where the files are not there: they are not part of the project."""
-import time
 import warnings
 from pathlib import Path
 
@@ -123,15 +122,6 @@ def test_a_folder_of_days_is_the_same(bars, loaded, tmp_path):
     a, b = (from_bars(x, few, half_days="keep")[0] for x in (tmp_path, bars[bars["date"] < "2017-05-03"]))
     for name in ("returns", "tradable", "weights", "dates", "tickers"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
-
-
-@five
-def test_two_million_rows_in_seconds(bars):
-    start = time.perf_counter()
-    panel, report = from_bars(FIVE, flat(bars))
-    seconds = time.perf_counter() - start
-    print(f"{len(bars):,} rows in {seconds:.1f} s")
-    assert seconds < 15                          # 5 on a quiet core; tests run beside others
 
 
 @five

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -15,21 +16,18 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = sorted(p.relative_to(ROOT / "nbs").as_posix() for p in (ROOT / "nbs").rglob("*.ipynb")
-                   if p.name[0] not in "_." and ".ipynb_checkpoints" not in p.parts)
+sys.path.append(str(ROOT / "tools"))
+from notebooks import directives, find_notebooks  # noqa: E402
+
 SCREENSHOT = ROOT / "_docs" / "screenshots" / "lab.png"
 CHOSEN = ["07_gae.ipynb", "howto/your_policy.ipynb"]
+QUICK = [p.relative_to(ROOT / "nbs").as_posix() for p in find_notebooks()
+         if not any("slow" in directives(c) for c in nbformat.read(p, 4).cells)]
 
 
 def cells(path):
     return [c for c in json.loads(path.read_text(encoding="utf-8"))["cells"]
             if c["cell_type"] == "code" and "".join(c["source"]).strip()]
-
-
-def is_slow(name): return any("#| slow" in "".join(c["source"]) for c in cells(ROOT / "nbs" / name))
-
-
-QUICK = [name for name in NOTEBOOKS if not is_slow(name)]
 
 
 @pytest.fixture(scope="module")

@@ -200,23 +200,25 @@ def _mid_rank(
     N = x.shape[-1]
     bits = (x + np.float32(0)).view(np.int32)  # adding 0 turns -0 into 0
     key = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
-    key = (key + group.astype(np.int64) * 2**33) * 2**28 + np.arange(N)
+    key += group.astype(np.int64) << 33
+    key <<= 28
+    key += np.arange(N)
     key.sort(axis=-1)
     order = key & (2**28 - 1)
     key >>= 28
-    at = np.arange(N, dtype=np.float32)
+    at = np.empty_like(x)
+    at[:] = np.arange(N)
     tie = key[..., 1:] == key[..., :-1]
-    if tie.any():  # equals share the middle of their run
-        first, last = np.empty_like(x), np.empty_like(x)
-        first[:] = last[:] = at
-        first[..., 1:][tie] = 0
-        last[..., :-1][tie] = N
-        at = np.maximum.accumulate(first, -1) + np.minimum.accumulate(last[..., ::-1], -1)[..., ::-1]
-        at *= np.float32(0.5)
+    if (rows := tie.any(-1)).any():  # equals share the middle of their run
+        first, last, tie = at[rows], at[rows], tie[rows]
+        first[:, 1:][tie] = 0
+        last[:, :-1][tie] = N
+        at[rows] = np.maximum.accumulate(first, -1) + np.minimum.accumulate(last[:, ::-1], -1)[:, ::-1]
+        at[rows] *= np.float32(0.5)
     short, long = ((group == side).sum(-1, keepdims=True, dtype=np.float32) for side in (-1, 1))
     rank = (at + np.float32(0.5)) / np.maximum(short, 1)
     np.copyto(rank, (at + (np.float32(0.5) - N + long)) / np.maximum(long, 1), where=np.arange(N) >= N - long)
-    np.copyto(rank, 0.5, where=(np.arange(N) >= short) & (np.arange(N) < N - long))
+    if (short + long < N).any(): np.copyto(rank, 0.5, where=(np.arange(N) >= short) & (np.arange(N) < N - long))
     out = np.empty_like(rank)
     np.put_along_axis(out, order, rank, -1)
     return out
@@ -265,7 +267,10 @@ def _fill_path(column, context, r, w, weight, wanted, costs) -> None:
     u, market = unit[..., None], _tame(mean.astype(np.float32) * unit)
     a = g * last_mark(r)
     change = np.diff(a, axis=1, prepend=np.float32(0))
-    v, best = np.cumsum(change * change, axis=1), np.maximum.accumulate(a, axis=1)
+    v, best = change * change, a.copy()
+    for k in range(1, len(n[0])):  # numpy accumulates slowly along an axis that is not the last
+        v[:, k] += v[:, k - 1]
+        np.maximum(best[:, k - 1], best[:, k], out=best[:, k])
     r, u, market, a, change, v, best, std, unit, p10, p50, p90 = (
         x[:, wanted] for x in (r, u, market, a, change, v, best, std, unit, p10, p50, p90))
     v, t = np.sqrt(v), np.arange(1, 1 + len(n[0]), dtype=np.float32)[wanted]

@@ -57,7 +57,8 @@ class Days:
     ) -> Days:
         "Features, masks, weights and marks of all days of a panel; in bfloat16 only the features of the stocks."
         stock, context = features(panel) if t is None else features.at(panel, t)
-        def tensor(a): return torch.from_numpy(np.array(a)).to(device)
+        def tensor(a):  # shared where torch allows it: nothing writes into it
+            return torch.from_numpy(a if a.flags.writeable and a.flags.c_contiguous else np.array(a)).to(device)
         book = torch.float32 if dtype == torch.bfloat16 else dtype
         stock, context = tensor(stock).to(dtype), tensor(context).to(book)
         if t is not None: stock, context = (x.expand(-1, panel.T, *x.shape[2:]) for x in (stock, context))
@@ -65,6 +66,12 @@ class Days:
                    tensor(net_marks(panel)), features.per_side)
 
     def __len__(self) -> int: return len(self.stock)
+
+    @cached_property
+    def _sides(self):
+        "Long and short: which stocks stand there, (B, N), and of how many a fraction is taken."
+        sides = self.weight > 0, self.weight < 0
+        return [(s, s.sum(1).clamp(min=1) if self.per_side else s.shape[1]) for s in sides]
 
     def take(
         self,
@@ -79,10 +86,8 @@ class Days:
         t: int,              # snapshot
     ) -> torch.Tensor:       # (B, C+3)
         "The book's context at t: its features, the fractions exited long and short, the time progress."
-        T, N = self.may_act.shape[1:]
-        sides = [self.weight > 0, self.weight < 0]
-        of = [s.sum(1).clamp(min=1) if self.per_side else N for s in sides]
-        gone = [(s * (1 - held.to(self.context))).sum(1) / n for s, n in zip(sides, of)]
+        T, left = self.may_act.shape[1], 1 - held.to(self.context)
+        gone = [(side * left).sum(1) / of for side, of in self._sides]
         time = torch.full_like(gone[0], t / (T - 1) if T > 1 else 0.0)
         return torch.cat([self.context[:, t], torch.stack([*gone, time], 1).to(self.context)], 1)
 
@@ -128,13 +133,13 @@ def score(
     embedding: torch.Tensor,  # (S, H)
 ) -> torch.Tensor:            # (R, K): logit, and value if the network has one a stock
     "All rows through the folded network, streamed in chunks that fit the cache."
-    book = net.per_step(embedding)
-    counts = torch.bincount(step, minlength=len(book))
-    offsets = F.pad(counts.cumsum(0), (1, 0))
-    parts = [row_heads(net.own, book[i:j], net.w2, net.b2, net.w_head, net.b_head,
-                       stock[a:b], at_step(step[a:b], i, j, stock.dtype))
-             for i, j, a, b in spans(offsets, chunk_rows(len(net.b2), stock.device))]
-    return torch.cat(parts) if parts else book.new_zeros(0, len(net.b_head))
+    book, most = net.per_step(embedding), chunk_rows(len(net.b2), stock.device)
+    def some(i, j, a, b):
+        return row_heads(net.own, book[i:j], net.w2, net.b2, net.w_head, net.b_head, stock[a:b],
+                         at_step(step[a:b], i, j, stock.dtype))
+    if len(stock) <= most: return some(0, len(book), 0, len(stock))
+    offsets = F.pad(torch.bincount(step, minlength=len(book)).cumsum(0), (1, 0))
+    return torch.cat([some(*span) for span in spans(offsets, most)])
 
 # %% ../nbs/06_rollout.ipynb #e-walk
 class _Step(NamedTuple):

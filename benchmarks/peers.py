@@ -87,7 +87,7 @@ def hand_made(panel, unit):
     x = aligned_marks(panel) / unit
     u = np.broadcast_to((np.sign(panel.weights) * panel.signals)[:, None], x.shape)
     t = np.broadcast_to(np.linspace(-1, 1, panel.T, dtype=np.float32)[:, None], x.shape)
-    return np.stack([x, u, x - u, t], -1).astype(np.float32)
+    return np.stack([x, u, x - u, t], -1, dtype=np.float32, casting="same_kind")
 
 
 def path(panel, unit):

@@ -2,7 +2,7 @@
 
 Every point is measured in a process of its own, on a panel whose arrays are memory-mapped files in a temporary folder.
 The policy is started so that it holds nearly everything (exit probability 0.001) and hardly learns: every stock acts at
-every snapshot, which is the most that an epoch can cost. An epoch is one round of 16 days.
+every snapshot, which is the most that an epoch can cost. An epoch is one round of as many days as the default recipe's.
 
 Memory is what the process itself holds (RssAnon of /proc/self/status, read every 2 ms, largest value): pages of the
 mapped files are not counted, because the kernel drops them whenever somebody else needs the room.
@@ -94,7 +94,7 @@ def point(args) -> dict:
     judged = time.perf_counter() - start
     assert math.isfinite(paid)
     rows = len(agent._seen.stock)
-    return dict(opened=opened, epoch=statistics.median(seconds), least=min(seconds), most=max(seconds), judged=judged,
+    return dict(a_pass=panel.D / config.rollouts_per_epoch, opened=opened, epoch=statistics.median(seconds), least=min(seconds), most=max(seconds), judged=judged,
                 rows=rows, before=before, peak=max(opened_peak, peak.stop()))
 
 
@@ -102,7 +102,7 @@ def decisions(args) -> dict:
     "Milliseconds from a new quote of every stock to every stock's exit probability."
     from eod_exit_ppo import FactorizedPPOEOD, IntradayPanel, PPOConfig
     train, day = IntradayPanel.synthetic(D=8, N=200), IntradayPanel.synthetic(D=1, N=args.N)
-    agent = FactorizedPPOEOD.from_panel(train, config=PPOConfig(hidden=args.width, epochs=2, eval_every=100))
+    agent = FactorizedPPOEOD.from_panel(train, config=PPOConfig(epochs=2, eval_every=100))
     agent.train(progress=False)
     policy, held, out = agent.policy, np.ones(args.N, bool), {}
     known = [IntradayPanel(day.signals, np.where(np.arange(day.T)[:, None] > t, np.nan, day.returns), day.weights)
@@ -170,7 +170,7 @@ def axis_table(axis, points) -> str:
         row = {WORDS[axis]: f"{p[axis]:,}", "stock-snapshots": f"{p['D'] * p['T'] * p['N']:.1e}",
                "epoch (s)": f"{p['epoch']:.3f}", "rows": f"{p['rows']:,}", "peak (MB)": f"{p['peak'] / 1e6:.0f}"}
         if axis == "D": row |= {"open (s)": f"{p['opened']:.2f}", "decide all (s)": f"{p['judged']:.2f}",
-                                "pass (s)": f"{p['D'] / 16 * p['epoch']:.1f}"}
+                                "pass (s)": f"{p['a_pass'] * p['epoch']:.1f}"}
         rows.append(row)
     return table(rows)
 
@@ -184,7 +184,7 @@ def report(found, live, precisions, args) -> str:
         f"{exponent(size, [p['epoch'] for p in days]):.2f}; opening (every number is checked, and the unit of reward "
         f"found) {exponent(size, [p['opened'] for p in days], 2):.2f} over the last two sizes, deciding and judging "
         "all "
-        f"days {exponent(size, [p['judged'] for p in days]):.2f}, a training pass over all days (D/16 epochs) "
+        f"days {exponent(size, [p['judged'] for p in days]):.2f}, a training pass over all days ({days[0]['a_pass']:.0f} epochs for {size[0]} days) "
         f"{1 + exponent(size, [p['epoch'] for p in days]):.2f}. The largest peak of memory is {flat:.2f} times the "
         f"smallest; before the panel is opened the process holds {days[0]['before'] / 1e6:.0f} MB.\n\n"
         + axis_table("D", days))

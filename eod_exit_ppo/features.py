@@ -119,7 +119,7 @@ def _cross_section(
     there = ~np.isnan(x)
     n = there.sum(-1)
     x[~there] = 0
-    p10, p50, p90 = (_sorted_quantile(x, n, q) for q in (0.1, 0.5, 0.9))
+    p10, p50, p90 = _sorted_quantiles(x, n, np.array([0.1, 0.5, 0.9]))
     if fence is not None:
         reach = np.where(p90 > p10, fence * (p90 - p10), np.inf)[..., None]
         x = np.clip(x, p50[..., None] - reach, p50[..., None] + reach)
@@ -128,12 +128,14 @@ def _cross_section(
     x = (x - shift[..., None]) * there
     return p50 + shift, np.sqrt((x * x).sum(-1) / np.maximum(n, 1)), p10, p50, p90, n
 
-def _sorted_quantile(x, n, q) -> np.ndarray:
-    "Quantile q of the first n entries of the sorted last axis, linear between neighbours as in np.percentile."
-    at = q * np.maximum(n - 1, 0)
-    low = np.floor(at).astype(np.int64)
-    a, b = (np.take_along_axis(x, np.minimum(k, np.maximum(n - 1, 0))[..., None], -1)[..., 0] for k in (low, low + 1))
-    return a + (b - a) * (at - low)
+def _sorted_quantiles(x, n, q) -> np.ndarray:
+    "Each quantile of the first n entries of the sorted last axis, linear between neighbours as in np.percentile."
+    last = np.maximum(n - 1, 0)[..., None]
+    at = q * last
+    low = at.astype(np.int64)
+    ends = np.take_along_axis(x, np.concatenate([low, np.minimum(low + 1, last)], -1), -1)
+    a, b = ends[..., : len(q)], ends[..., len(q) :]
+    return np.moveaxis(a + (b - a) * (at - low), -1, 0)
 
 # %% ../nbs/02_features.ipynb #base
 _CELLS = 2**16  # stock-snapshots in a block of days

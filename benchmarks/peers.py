@@ -58,7 +58,7 @@ def direct(train, judge, seed, args):
     DirectGradient.fit(train, seed=seed, callback=lambda step, policy: judge(policy), every=10)
 
 
-def package(train, judge, seed, args, config=PPOConfig(), features=None):
+def package(train, judge, seed, args, config=None, features=None):
     agent = FactorizedPPOEOD.from_panel(train, judge.panel, config, seed, features=features)
     def look(agent):  # closely at first
         k = len(agent.history)

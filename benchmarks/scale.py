@@ -94,8 +94,9 @@ def point(args) -> dict:
     judged = time.perf_counter() - start
     assert math.isfinite(paid)
     rows = len(agent._seen.stock)
-    return dict(a_pass=panel.D / config.rollouts_per_epoch, opened=opened, epoch=statistics.median(seconds), least=min(seconds), most=max(seconds), judged=judged,
-                rows=rows, before=before, peak=max(opened_peak, peak.stop()))
+    return dict(a_pass=panel.D / config.rollouts_per_epoch, opened=opened, epoch=statistics.median(seconds),
+                least=min(seconds), most=max(seconds), judged=judged, rows=rows, before=before,
+                peak=max(opened_peak, peak.stop()))
 
 
 def decisions(args) -> dict:
@@ -183,8 +184,8 @@ def report(found, live, precisions, args) -> str:
         f"**Days.** {BASE['N']} stocks, {BASE['T']} snapshots. Time of an epoch grows with D to the power "
         f"{exponent(size, [p['epoch'] for p in days]):.2f}; opening (every number is checked, and the unit of reward "
         f"found) {exponent(size, [p['opened'] for p in days], 2):.2f} over the last two sizes, deciding and judging "
-        "all "
-        f"days {exponent(size, [p['judged'] for p in days]):.2f}, a training pass over all days ({days[0]['a_pass']:.0f} epochs for {size[0]} days) "
+        f"all days {exponent(size, [p['judged'] for p in days]):.2f}, a training pass over all days "
+        f"({days[0]['a_pass']:.0f} epochs for {size[0]} days) "
         f"{1 + exponent(size, [p['epoch'] for p in days]):.2f}. The largest peak of memory is {flat:.2f} times the "
         f"smallest; before the panel is opened the process holds {days[0]['before'] / 1e6:.0f} MB.\n\n"
         + axis_table("D", days))

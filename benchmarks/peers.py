@@ -217,7 +217,7 @@ def words_of(settings): return ", ".join(f"{k} {v}" for k, v in settings.items()
 
 def row(peer, runs):
     last = [r["curve"][-1][1] for r in runs]
-    return {"": NAMES[peer], "runs": len(runs), "share: mean": f"{np.mean(last):.4f}", "worst": f"{min(last):.4f}",
+    return {"": NAMES[peer], "runs": len(runs), "share: mean": f"{np.mean(last):.5f}", "worst": f"{min(last):.5f}",
             "s to 0.99": words(sooner(runs, 0.99)), "s to 0.999": words(sooner(runs, 0.999)),
             "s in all": f"{np.mean([r['curve'][-1][0] for r in runs]):.2f}",
             "peak memory (MB)": f"{max(r['peak'] for r in runs) / 1e6:.0f}"}

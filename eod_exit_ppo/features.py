@@ -179,20 +179,6 @@ def _tame(x: np.ndarray, c: float = 16.0) -> np.ndarray:
     x /= np.sqrt(y, out=y)
     return x
 
-def _squash(x: np.ndarray) -> np.ndarray:
-    "2x / (1 + x) for x >= 0: 0 at 0, 1 at 1, below 2."
-    return 2 - 2 / (1 + x)
-
-def _exact_mean(x: np.ndarray, of: np.ndarray) -> np.ndarray:
-    "Mean of x, |x| <= 256, over the stocks `of`: on a grid of 2^-26 sums are exact, so their order cannot matter."
-    total = np.rint(np.where(of, x, 0).astype(np.float64) * 2.0**26).sum(-1) * 2.0**-26
-    return total / np.maximum(of.sum(-1), 1)
-
-def _side_mean(absw: np.ndarray, side: np.ndarray) -> np.ndarray:
-    "Mean weight of a side, (D, N) to (D, 1), 0 for an empty side; sorted first, so that the order cannot matter."
-    total = np.sort(np.where(side, absw, 0), axis=-1).astype(np.float64).sum(-1, keepdims=True)
-    return total / np.maximum(side.sum(-1, keepdims=True), 1)
-
 # %% ../nbs/02_features.ipynb #mid-rank
 def _mid_rank(
     x: np.ndarray,      # (..., N) float32, no NaN
@@ -210,13 +196,13 @@ def _mid_rank(
     key >>= 28
     at = np.empty_like(x)
     at[:] = np.arange(N)
-    tie = key[..., 1:] == key[..., :-1]
-    if (rows := tie.any(-1)).any():  # equals share the middle of their run
-        first, last, tie = at[rows], at[rows], tie[rows]
-        first[:, 1:][tie] = 0
-        last[:, :-1][tie] = N
-        at[rows] = np.maximum.accumulate(first, -1) + np.minimum.accumulate(last[:, ::-1], -1)[:, ::-1]
-        at[rows] *= np.float32(0.5)
+    again = np.zeros(x.shape, bool)  # equal to the one before
+    np.equal(key[..., 1:], key[..., :-1], out=again[..., 1:])
+    if len(tied := np.flatnonzero(again)):  # equals share the middle of their run
+        begin, place = np.flatnonzero(np.diff(tied, prepend=-2) > 1), at.reshape(-1)
+        first, more = tied[begin] - 1, np.diff(begin, append=len(tied))
+        middle = place[first] + np.float32(0.5) * more
+        place[first], place[tied] = middle, np.repeat(middle, more)
     short, long = ((group == side).sum(-1, keepdims=True, dtype=np.float32) for side in (-1, 1))
     rank = (at + np.float32(0.5)) / np.maximum(short, 1)
     np.copyto(rank, (at + (np.float32(0.5) - N + long)) / np.maximum(long, 1), where=np.arange(N) >= N - long)
@@ -226,9 +212,8 @@ def _mid_rank(
     return out
 
 # %% ../nbs/02_features.ipynb #path
-_COLUMNS = ("side", "signal", "signal_z", "signal_rank", "weight", "ret", "ret_own", "best", "giveback", "change",
-            "rank", "market", "vol")
-_CONTEXT = ("mean", "skew", "width", "long", "short", "dispersion", "churn")
+_COLUMNS = ("side", "signal", "signal_rank", "ret", "ret_own", "best", "change", "rank")
+_CONTEXT = ("mean", "skew", "width", "dispersion", "lean")
 
 def _path(panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     past, wanted = (panel.T, slice(None)) if t is None else (t + 1, slice(t, t + 1))
@@ -236,66 +221,51 @@ def _path(panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.nd
     stock = np.empty((panel.D, rows, panel.N, len(_COLUMNS)), np.float32)
     context = np.empty((panel.D, rows, len(_CONTEXT)), np.float32)
     for days in day_blocks(panel.shape, _CELLS):
-        s, w = (np.ascontiguousarray(x[days]) for x in (panel.signals, panel.weights))
-        r = np.ascontiguousarray(panel.returns[days, :past])
-        column = dict(zip(_COLUMNS, np.moveaxis(stock[days], -1, 0)))  # views to write into
-        weight = _fill_overnight(column, s, w)
-        _fill_path(column, context[days], r, w, weight, wanted, panel.costs)
+        s, w = panel.signals[days], panel.weights[days]
+        s, g, r = (np.ascontiguousarray(x) for x in (s, np.sign(w), panel.returns[days, :past]))
+        of_stock, of_book = (dict(zip(names, np.moveaxis(x[days], -1, 0)))  # views to write into
+                             for names, x in ((_COLUMNS, stock), (_CONTEXT, context)))
+        _fill_overnight(of_stock, of_book, s, g)
+        _fill_path(of_stock, of_book, r, g[:, None], wanted, panel.costs)
     return stock, context
 
 path_features = FeatureSet("path", _path, build_at=_path, per_side=True, columns=_COLUMNS, context_columns=_CONTEXT)
 
 # %% ../nbs/02_features.ipynb #path-overnight
-def _fill_overnight(column, s, w) -> np.ndarray:
-    "The columns known before the open; returns each weight in units of its side's mean, (B, N)."
-    g = np.sign(w)
+def _fill_overnight(stock, context, s, g) -> None:
+    "What is known before the open, from signals and sides (B, N)."
     mean, std, p10, _, p90, _ = (x[:, None] for x in _cross_section(s, fence=3))
     unit = _inverse(_spread(std, p10, p90))
-    weight = np.abs(w) * _inverse(sum(_side_mean(np.abs(w), side) * side for side in (w > 0, w < 0)))
-    column["side"][:] = g[:, None]
-    column["signal"][:] = _tame(g * s * unit)[:, None]
-    column["signal_z"][:] = _tame(g * (s - mean.astype(np.float32)) * unit)[:, None]
-    column["signal_rank"][:] = (0.5 + g * (_mid_rank(s, np.ones_like(s)) - 0.5))[:, None]
-    column["weight"][:] = _squash(weight)[:, None]
-    return weight
+    stock["side"][:] = g[:, None]
+    stock["signal"][:] = _tame(g * s * unit)[:, None]
+    stock["signal_rank"][:] = (0.5 + g * (_mid_rank(s, np.ones_like(s)) - 0.5))[:, None]
+    context["lean"][:] = _tame(mean.astype(np.float32) * unit)
 
 # %% ../nbs/02_features.ipynb #path-own
-def _fill_path(column, context, r, w, weight, wanted, costs) -> None:
-    "The columns that follow the day, (B, T, N) each, and the context (B, T, C), at the wanted ones of the snapshots r."
-    g = np.sign(w)[:, None]
+def _fill_path(stock, context, r, g, wanted, costs) -> None:
+    "What follows the day, from returns (B, T, N) and sides (B, 1, N), at the wanted ones of the snapshots."
     mean, std, p10, p50, p90, n = _cross_section(r, fence=3)
     std = _spread(std, p10, p90)
     unit = _inverse(np.sqrt(np.cumsum(n * std**2, 1) / np.maximum(np.cumsum(n, 1), 1)))  # 1 / sigma_t
-    u, market = unit[..., None], _tame(mean.astype(np.float32) * unit)
     a = g * last_mark(r)
     change = np.diff(a, axis=1, prepend=np.float32(0))
     v, best = change * change, a.copy()
     for k in range(1, len(n[0])):  # numpy accumulates slowly along an axis that is not the last
         v[:, k] += v[:, k - 1]
         np.maximum(best[:, k - 1], best[:, k], out=best[:, k])
-    r, u, market, a, change, v, best, std, unit, p10, p50, p90 = (
-        x[:, wanted] for x in (r, u, market, a, change, v, best, std, unit, p10, p50, p90))
-    v, t = np.sqrt(v), np.arange(1, 1 + len(n[0]), dtype=np.float32)[wanted]
-    per_v = np.divide(1, v, out=np.zeros_like(v), where=v > 1e-19)
-    ret, change = _tame(a * u), _tame(change * u)
-    column["ret"][:] = ret if costs is None else _tame((a - (g != 0) * (costs[0] - costs[1])) * u)
-    column["change"][:] = change
-    column["ret_own"][:] = a * per_v
-    column["best"][:] = _tame(best * u)
-    column["giveback"][:] = (best - a) * per_v
-    column["rank"][:] = _mid_rank(a, np.broadcast_to(g, a.shape))
-    column["market"][:] = g * market[..., None]
-    column["vol"][:] = _squash(v * u * np.sqrt(1 / t)[:, None])
-    _fill_context(context, std, unit, market, p10, p50, p90, ret * np.minimum(weight, 16)[:, None], w, change, r)
-
-# %% ../nbs/02_features.ipynb #path-context
-def _fill_context(context, std, unit, market, p10, p50, p90, tilt, w, change, r) -> None:
-    "Seven statistics of the cross-section, none with a unit; `tilt` is ret times weight over its side's mean."
-    long, short = (_exact_mean(tilt, np.broadcast_to(side[:, None], r.shape)) for side in (w > 0, w < 0))
-    churn = np.sqrt(_exact_mean(change * change, ~np.isnan(r)))
-    per_std = _inverse(std)
-    rows = (market, (p10 + p90 - 2 * p50) * per_std, (p90 - p10) * per_std / 2.5631, long, short, std * unit, churn)
-    for k, x in enumerate(rows): context[..., k] = x
+    a, change, v, best, mean, std, unit, p10, p50, p90 = (
+        x[:, wanted] for x in (a, change, v, best, mean, std, unit, p10, p50, p90))
+    v, u, per_std = np.sqrt(v), unit[..., None], _inverse(std)
+    cost = 0 if costs is None else (g != 0) * (costs[0] - costs[1])
+    stock["ret"][:] = _tame((a - cost) * u)
+    stock["ret_own"][:] = np.divide(a, v, out=np.zeros_like(v), where=v > 1e-19)
+    stock["best"][:] = _tame(best * u)
+    stock["change"][:] = _tame(change * u)
+    stock["rank"][:] = _mid_rank(a, np.broadcast_to(g, a.shape))
+    context["mean"][:] = _tame(mean.astype(np.float32) * unit)
+    context["skew"][:] = (p10 + p90 - 2 * p50) * per_std
+    context["width"][:] = (p90 - p10) * per_std / 2.5631
+    context["dispersion"][:] = std * unit
 
 # %% ../nbs/02_features.ipynb #pick
 def feature_set(

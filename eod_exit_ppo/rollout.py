@@ -323,12 +323,12 @@ def exit_chances(
     "What the network makes of one snapshot of a book in any state; ValueError where widths do not fit."
     _check_widths(net, days)
     book, acts = net.per_step(net.embed(days.state(held, t))), days.may_act[:, t] & held
-    chance, w_logit = book.new_zeros(held.shape), net.w_head[:, 0].contiguous()
+    chance, own, w2, w_logit = book.new_zeros(held.shape), net.own.t(), net.w2.t(), net.w_head[:, 0].contiguous()
     for k in range(len(held)):  # a book at a time: what it adds to its stocks is one row
         cell = acts[k].nonzero()[:, 0]
         if not len(cell): continue
-        rows = days.stock[k, t].index_select(0, cell).split(1024)  # that stay in a core's cache
-        logit = [torch.mv(torch.addmm(net.b2, torch.addmm(book[k], x, net.own).relu_(), net.w2).relu_(), w_logit)
-                 for x in rows]
+        rows = days.stock[k, t].index_select(0, cell).split(2048)  # that stay in a core's cache
+        first = [torch.addmm(book[k, :, None], own, x.t()).relu_() for x in rows]  # (H, R): stocks last are sooner
+        logit = [torch.addmm(net.b2[:, None], w2, h).relu_().t().mv(w_logit) for h in first]
         chance[k, cell] = torch.sigmoid(torch.cat(logit) + net.b_head[0])
     return chance

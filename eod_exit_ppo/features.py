@@ -7,6 +7,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 import numpy as np
 from .data import IntradayPanel, _array, day_blocks, last_mark
 
@@ -211,6 +212,27 @@ def _mid_rank(
     np.put_along_axis(out, order, rank, -1)
     return out
 
+# %% ../nbs/02_features.ipynb #kept
+@lru_cache(512)
+def _section_of(row: bytes) -> tuple[float, ...]:
+    "The fenced cross-section of one row of float32, kept."
+    return tuple(x.item() for x in _cross_section(np.frombuffer(row, np.float32), fence=3))
+
+def _sections(x: np.ndarray, live: bool) -> tuple[np.ndarray, ...]:
+    "The fenced cross-sections of all rows of x; of a live day each is looked up."
+    if not live: return _cross_section(x, fence=3)
+    rows = [_section_of(row.tobytes()) for row in x.reshape(-1, x.shape[-1])]
+    return tuple(np.array(k).reshape(x.shape[:-1]) for k in zip(*rows))
+
+def _rank(x: np.ndarray) -> np.ndarray:
+    "Mid-rank among all."
+    return _mid_rank(x, np.ones_like(x))
+
+@lru_cache(8)
+def _rank_of(row: bytes) -> np.ndarray:
+    "The mid-ranks of one row of float32, kept."
+    return _rank(np.frombuffer(row, np.float32))
+
 # %% ../nbs/02_features.ipynb #path
 _COLUMNS = ("side", "signal", "signal_rank", "ret", "ret_own", "best", "change", "rank")
 _CONTEXT = ("mean", "skew", "width", "dispersion", "lean")
@@ -225,26 +247,27 @@ def _path(panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.nd
         s, g, r = (np.ascontiguousarray(x) for x in (s, np.sign(w), panel.returns[days, :past]))
         of_stock, of_book = (dict(zip(names, np.moveaxis(x[days], -1, 0)))  # views to write into
                              for names, x in ((_COLUMNS, stock), (_CONTEXT, context)))
-        _fill_overnight(of_stock, of_book, s, g)
-        _fill_path(of_stock, of_book, r, g[:, None], wanted, panel.costs)
+        live = t is not None and panel.D == 1
+        _fill_overnight(of_stock, of_book, s, g, live)
+        _fill_path(of_stock, of_book, r, g[:, None], wanted, panel.costs, live)
     return stock, context
 
 path_features = FeatureSet("path", _path, build_at=_path, per_side=True, columns=_COLUMNS, context_columns=_CONTEXT)
 
 # %% ../nbs/02_features.ipynb #path-overnight
-def _fill_overnight(stock, context, s, g) -> None:
+def _fill_overnight(stock, context, s, g, live) -> None:
     "What is known before the open, from signals and sides (B, N)."
-    mean, std, p10, _, p90, _ = (x[:, None] for x in _cross_section(s, fence=3))
+    mean, std, p10, _, p90, _ = (x[:, None] for x in _sections(s, live))
     unit = _inverse(_spread(std, p10, p90))
     stock["side"][:] = g[:, None]
     stock["signal"][:] = _tame(g * s * unit)[:, None]
-    stock["signal_rank"][:] = (0.5 + g * (_mid_rank(s, np.ones_like(s)) - 0.5))[:, None]
+    stock["signal_rank"][:] = (0.5 + g * ((_rank_of(s.tobytes()) if live else _rank(s)) - 0.5))[:, None]
     context["lean"][:] = _tame(mean.astype(np.float32) * unit)
 
 # %% ../nbs/02_features.ipynb #path-own
-def _fill_path(stock, context, r, g, wanted, costs) -> None:
+def _fill_path(stock, context, r, g, wanted, costs, live) -> None:
     "What follows the day, from returns (B, T, N) and sides (B, 1, N), at the wanted ones of the snapshots."
-    mean, std, p10, p50, p90, n = _cross_section(r, fence=3)
+    mean, std, p10, p50, p90, n = _sections(r, live)
     std = _spread(std, p10, p90)
     unit = _inverse(np.sqrt(np.cumsum(n * std**2, 1) / np.maximum(np.cumsum(n, 1), 1)))  # 1 / sigma_t
     a = g * last_mark(r)

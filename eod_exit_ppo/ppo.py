@@ -68,7 +68,7 @@ class PPOConfig:
     credit: str = "stock"              # who gets an advantage and a ratio: each "stock", or the "book" as a whole
     features: str = "path"             # what the policy sees: "base" or "path"; a function goes to the agent itself
     hidden: int = 32                   # width of every layer
-    epochs: int = 250                  # rounds of rollout and update
+    epochs: int = 200                  # rounds of rollout and update
     rollouts_per_epoch: int = 8        # days drawn each round, with replacement
     stock_subsample: int | None = None # only so many stocks of a day may act; None: all
     redraw: str = "day"                # when a subsample is drawn: once a "day", or anew at every "step"

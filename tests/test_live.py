@@ -63,7 +63,7 @@ def book(tmp_path_factory):
     "A folder with an agent and a day of prices, and that day as a panel."
     folder, rng = tmp_path_factory.mktemp("desk"), np.random.default_rng(0)
     made = IntradayPanel.synthetic(D=21, N=50)
-    agent = FactorizedPPOEOD.from_panel(made[:20], config=PPOConfig(epochs=8, eval_every=100))
+    agent = FactorizedPPOEOD.from_panel(made[:20], config=PPOConfig(epochs=40, eval_every=100))
     agent.train(progress=False)
     agent.save(folder / "agent.pt")
     closes = rng.uniform(20, 200, 50).round(2)
@@ -109,7 +109,7 @@ def test_every_day_agrees():
                           tradable=~np.isnan(made.returns) & (rng.random(made.shape) > 0.05)).with_costs(5, 1)
     agent = FactorizedPPOEOD.from_panel(panel[:30], config=PPOConfig(epochs=5, eval_every=100))
     agent.train(progress=False)
-    for policy in (agent.policy, LeastSquaresMC.fit(panel[:30])):
+    for policy in (lively(agent.policy, panel[:30], 0.1), LeastSquaresMC.fit(panel[:30])):
         steps = policy.exit_steps(panel)
         np.testing.assert_array_equal(replay(policy, panel), steps)
         assert 0.02 < (steps < 12).mean() < 0.98

@@ -3,7 +3,7 @@
     python benchmarks/joint.py            the specified settings, then settings of our own; about 15 minutes
 
 Every seed that is done is added to benchmarks/joint.csv at once; one that is there already is not run again.
-The notebook 09_agent draws the curves."""
+The notebook 26_agent draws the curves."""
 import os
 import sys
 import time

@@ -20,7 +20,7 @@ sys.path.append(str(ROOT / "tools"))
 from notebooks import directives, find_notebooks  # noqa: E402
 
 SCREENSHOT = ROOT / "_docs" / "screenshots" / "lab.png"
-CHOSEN = ["07_gae.ipynb", "howto/your_policy.ipynb"]
+CHOSEN = ["23_gae.ipynb", "howto/your_policy.ipynb"]
 QUICK = [p.relative_to(ROOT / "nbs").as_posix() for p in find_notebooks()
          if not any("slow" in directives(c) for c in nbformat.read(p, 4).cells)]
 

@@ -2,7 +2,7 @@
 
     python tools/notebooks.py                  every notebook, without the cells marked `#| slow`
     python tools/notebooks.py --slow --save    every cell, outputs written back and cleaned
-    python tools/notebooks.py nbs/00_data.ipynb ...
+    python tools/notebooks.py nbs/01_data.ipynb ...
 """
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A Sphinx extension: notebooks and modules of an nbdev project as pages, read where they lie.
 
-`nbs/10_evaluate.ipynb` is the document `nbs/10_evaluate`, `package/evaluate.py` is `reference/evaluate`. Code in
+`nbs/31_evaluate.ipynb` is the document `nbs/31_evaluate`, `package/evaluate.py` is `reference/evaluate`. Code in
 backticks that names something public becomes a link to it. Nothing is executed, imported or fetched.
 """
 from __future__ import annotations

@@ -9,7 +9,7 @@ from test_pages import MODULES, ROOT, public
 SCREENSHOTS = ROOT / "_docs" / "screenshots"
 
 LOOKED_AT = ["index.html", "story.html", "howto.html", "studies.html", "reference.html", "changelog.html",
-             "search.html", "nbs/01_weights.html", "nbs/glossary.html", "nbs/howto/your_features.html",
+             "search.html", "nbs/02_weights.html", "nbs/glossary.html", "nbs/howto/your_features.html",
              "reference/weights.html"]
 SIZES = {"light": dict(viewport=dict(width=1280, height=900), color_scheme="light"),
          "dark": dict(viewport=dict(width=1280, height=900), color_scheme="dark"),

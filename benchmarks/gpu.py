@@ -22,7 +22,7 @@ import torch
 from results import table, write_section
 
 from eod_exit_ppo import ExactOptimum, FactorizedPPOEOD, IntradayPanel, PPOConfig, payoff
-from eod_exit_ppo.agent import _has_bf16
+from eod_exit_ppo.machine import has_bf16
 from eod_exit_ppo.ppo import minibatch_step, minibatches
 from eod_exit_ppo.rollout import chunk_rows
 
@@ -152,7 +152,7 @@ def all_updates(device, precisions, copy: float, small: bool) -> list[dict]:
 
 
 def report(device, seeds: int, small: bool) -> str:
-    precisions = [p for p in ("float32", "bf16") if p == "float32" or _has_bf16(device)]
+    precisions = [p for p in ("float32", "bf16") if p == "float32" or has_bf16(device)]
     copy = bandwidth(device, 16 if small else 1024)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "the processor, tiny sizes"
     return (f"{name}; a plain copy moves {copy / 1e9:.0f} GB/s, reading and writing.\n\n"

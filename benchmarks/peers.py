@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from results import peak_memory, table, write_section
 
-from eod_exit_ppo.agent import FactorizedPPOEOD, LearnedPolicy, typical_return
+from eod_exit_ppo.agent import FactorizedPPOEOD, typical_return
 from eod_exit_ppo.baselines import ExactOptimum, Hold, LeastSquaresMC, aligned_marks, in_blocks
 from eod_exit_ppo.data import IntradayPanel
 from eod_exit_ppo.direct import DirectGradient
@@ -28,6 +28,7 @@ from eod_exit_ppo.features import feature_set
 from eod_exit_ppo.model import ActorCritic
 from eod_exit_ppo.exits import first_exit, may_act
 from eod_exit_ppo.objective import payoff
+from eod_exit_ppo.policy import LearnedPolicy
 from eod_exit_ppo.ppo import PPOConfig
 
 

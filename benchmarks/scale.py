@@ -93,7 +93,7 @@ def point(args) -> dict:
         for days in day_blocks(panel.shape, 2**21): paid += payoff(panel[days], policy.exit_steps(panel[days])).sum()
     judged = time.perf_counter() - start
     assert math.isfinite(paid)
-    rows = len(agent._seen.stock)
+    rows = len(agent._sample.stock)
     return dict(a_pass=panel.D / config.rollouts_per_epoch, opened=opened, epoch=statistics.median(seconds),
                 least=min(seconds), most=max(seconds), judged=judged, rows=rows, before=before,
                 peak=max(opened_peak, peak.stop()))
@@ -229,11 +229,11 @@ def main():
     if args.part:
         print(json.dumps(dict(point=point, decisions=decisions, halves=halves)[args.part](args)))
         return
-    from eod_exit_ppo.agent import _has_bf16
+    from eod_exit_ppo.machine import has_bf16
     found = sweep(args, QUICK if args.quick else FULL)
     live = apart("decisions", args, N=args.stocks, repeats=10 if args.quick else 100)
     precisions = {}
-    if _has_bf16(torch.device("cpu")):
+    if has_bf16(torch.device("cpu")):
         few = dict(seeds=1, rounds=5) if args.quick else dict(seeds=args.seeds)
         precisions = {p: apart("halves", args, precision=p, **few) for p in ("float32", "bf16")}
     text = report(found, live, precisions, args)

@@ -2,21 +2,22 @@
 __version__ = "0.1.0"
 
 try:
-    from .agent import METRICS, FactorizedPPOEOD, LearnedPolicy, main, plot_history
+    from . import checkpoint, frames  # noqa: F401  methods of the agent and of the panel
+    from .agent import METRICS, FactorizedPPOEOD, main, plot_history
     from .baselines import ExactOptimum, ExitAt, Hindsight, Hold, LeastSquaresMC, LevelRule, Threshold
     from .data import IntradayPanel, make_synthetic_data
-    from . import frames  # noqa: F401  a panel's to_frame and from_frame
     from .direct import DirectGradient
     from .evaluate import compare
     from .features import FeatureSet, check_causal, make_features_and_context
-    from .gae import gae  # after the modules are loaded: the function, not its module
+    from .advantages import gae
     from .live import LiveDay, replay
     from .lookahead import check_no_lookahead
     from .market import daily_closes, from_bars, momentum, reversal, synthetic_bars
     from .model import ActorCritic
     from .exits import Exits, exposure, first_exit, may_act
     from .objective import Objective, Payoff, Term, payoff
-    from .ppo import PPOConfig
+    from .config import PPOConfig
+    from .policy import LearnedPolicy
     from .walk_forward import WalkForward, walk_forward
     from .weights import normalize_neutral
 except ModuleNotFoundError as error:

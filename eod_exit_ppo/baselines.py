@@ -12,7 +12,7 @@ import torch
 from .checks import patch, place, whole_number
 from .data import IntradayPanel, day_blocks, synthetic_alpha
 from .exits import first_exit, may_act
-from .objective import PanelDays, Payoff
+from .objective import PAYOFF, PanelDays
 from .weights import normalize_neutral
 
 # %% auto #0
@@ -26,7 +26,7 @@ def aligned_marks(
     "What an exit would bring each position, after costs: the payoff's credit, `sign(w) * mark` less the cost."
     if not isinstance(panel, IntradayPanel):
         raise TypeError(f"panel is a {type(panel).__name__}: give an IntradayPanel")
-    return Payoff().credit(None, PanelDays(panel)).numpy()
+    return PAYOFF.credit(None, PanelDays(panel)).numpy()
 
 # %% ../nbs/10_baselines.ipynb #hold
 @dataclass(frozen=True)

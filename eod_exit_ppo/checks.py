@@ -6,6 +6,7 @@
 from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
+from inspect import unwrap
 from numbers import Integral
 import numpy as np
 
@@ -95,9 +96,10 @@ def refused(
 # %% ../nbs/90_checks.ipynb #e-patch
 def patch(f):
     "Make a function, property or classmethod a method of the class that its first parameter is annotated with."
-    plain = f.fget if isinstance(f, property) else getattr(f, "__func__", f)
-    cls = next(iter(plain.__annotations__.values()))
-    cls = plain.__globals__[cls] if isinstance(cls, str) else cls
+    plain = next((getattr(f, k) for k in ("fget", "func", "__func__") if hasattr(f, k)), f)
+    cls, here = next(iter(plain.__annotations__.values())), unwrap(plain).__globals__
+    cls = here[cls] if isinstance(cls, str) else cls
     plain.__qualname__ = f"{cls.__qualname__}.{plain.__name__}"
     setattr(cls, plain.__name__, f)
-    return plain.__globals__.get(plain.__name__)  # a function of this name in the module stays what it is
+    if hasattr(f, "__set_name__"): f.__set_name__(cls, plain.__name__)
+    return here.get(plain.__name__)  # a function of this name in the module stays what it is

@@ -8,14 +8,18 @@ import math
 from collections.abc import Callable
 import numpy as np
 import torch
-from .agent import LearnedPolicy, typical_return
+from .agent import typical_return
+from .checks import whole_number
 from .data import IntradayPanel
 from .features import FeatureSet, feature_set
-from .model import ActorCritic, FoldedNet, fold_model, refresh_statistics
-from .rollout import Days, bernoulli_entropy, score
+from .machine import using_threads
+from .model import ActorCritic, FoldedNet, bernoulli_entropy, fold_model, refresh_statistics
+from .objective import PAYOFF
+from .policy import LearnedPolicy
+from .rollout import Days, score
 
 # %% auto #0
-__all__ = ['survival', 'expected_payoff', 'exit_logits', 'objective', 'DirectGradient']
+__all__ = ['survival', 'expected_payoff', 'exit_logits', 'curious_payoff', 'DirectGradient']
 
 # %% ../nbs/28_direct.ipynb #survival
 def survival(
@@ -28,8 +32,8 @@ def expected_payoff(
     h: torch.Tensor,  # (B, T, N) 1 at the last snapshot, 0 where a stock may not act
     days: Days,       # B days
 ) -> torch.Tensor:    # (B,), as a share of one side's capital; differentiable in h
-    "The mean of the day's payoff over all the exits that these probabilities could draw."
-    return (days.weight[:, None] * days.mark * h * survival(h)).sum((1, 2))
+    "The mean of the day's payoff over all the exits that these probabilities could draw: it is linear in the shares."
+    return PAYOFF.value(h * survival(h), days)
 
 # %% ../nbs/28_direct.ipynb #logits
 def exit_logits(
@@ -43,13 +47,13 @@ def exit_logits(
     for t in range(T - 1):
         cell = days.may_act[:, t].flatten().nonzero()[:, 0]
         stock = days.stock[:, t].reshape(B * N, -1)[cell]
-        out = score(net, stock, cell // N, net.embed(days.state(alive, t)))[:, 0]
+        out = net.by_name(score(net, stock, cell // N, net.embed(days.state(alive, t))))["logit"]
         logits.append(torch.full_like(alive, -math.inf).view(-1).scatter(0, cell, out).view(B, N))
         alive = alive * torch.sigmoid(-logits[-1])
     return torch.stack([*logits, torch.full_like(alive, math.inf)], 1)
 
 # %% ../nbs/28_direct.ipynb #objective
-def objective(
+def curious_payoff(
     logits: torch.Tensor,  # (B, T, N) from `exit_logits`
     days: Days,            # B days
     unit: float,           # a return of this size counts as 1
@@ -70,6 +74,32 @@ def _refresh(model, days):
     d, t, i = days.may_act.nonzero(as_tuple=True)
     refresh_statistics(model, days.stock[d, t, i], d * T + t, context)
 
+# %% ../nbs/28_direct.ipynb #e-descend
+def _prepared(train, features, hidden, days_per_step, steps, generator):
+    "A fresh network, and the days of each step."
+    whole = Days.of(train, features) if np.prod(train.shape) <= 2**22 else None  # larger panels: a block at a time
+    one = Days.of(train[:1], features) if whole is None else whole
+    model = ActorCritic(one.stock.shape[-1], one.context.shape[-1] + 2, hidden, generator=generator).eval()
+    def batches():
+        for _ in range(steps):
+            idx = torch.randint(len(train), (days_per_step,), generator=generator)
+            yield Days.of(train[idx.numpy()], features) if whole is None else whole.take(idx)
+    return model, batches()
+
+def _descend(model, batches, unit, steps, lr, ent_coef):
+    "Step after step of Adam on the expected payoff; yields how many are done."
+    adam = torch.optim.Adam(model.parameters(), lr=lr, betas=(0.9, 0.99), fused=True)
+    for k, days in enumerate(batches):
+        if not days.may_act.any(): continue  # no stock can act: nothing to learn from these days
+        if k < max(1, steps // 10): _refresh(model, days)
+        adam.param_groups[0]["lr"] = lr * 0.5 * (1 + math.cos(math.pi * k / steps))
+        loss = -curious_payoff(exit_logits(fold_model(model), days), days, unit, ent_coef * (1 - k / steps))
+        adam.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        adam.step()
+        yield k + 1
+
 # %% ../nbs/28_direct.ipynb #direct
 class DirectGradient(LearnedPolicy):
     "The agent's network, fitted by the gradient of the expected payoff itself: no draws, no critic."
@@ -87,25 +117,14 @@ class DirectGradient(LearnedPolicy):
         seed: int = 7,              # of the first weights and of the minibatches
         callback: Callable | None = None,  # called with the number of steps done and the policy so far
         every: int = 50,            # steps between two such calls
+        threads: int = 1,           # torch's, while it is fitted and decides
     ) -> DirectGradient:            # the fitted policy
         "Fit to the training days. Raises ValueError if hidden, steps, days_per_step or every is not at least 1."
         for name, x in dict(hidden=hidden, steps=steps, days_per_step=days_per_step, every=every).items():
-            if x < 1: raise ValueError(f"{name} is {x}: give at least 1")
-        features, generator, unit = feature_set(features), torch.Generator().manual_seed(seed), typical_return(train)
-        whole = Days.of(train, features) if np.prod(train.shape) <= 2**22 else None  # larger panels: a block at a time
-        one = Days.of(train[:1], features) if whole is None else whole
-        model = ActorCritic(one.stock.shape[-1], one.context.shape[-1] + 2, hidden, generator=generator).eval()
-        adam = torch.optim.Adam(model.parameters(), lr=lr, betas=(0.9, 0.99), fused=True)
-        for k in range(steps):
-            idx = torch.randint(len(train), (days_per_step,), generator=generator)
-            days = Days.of(train[idx.numpy()], features) if whole is None else whole.take(idx)
-            if not days.may_act.any(): continue  # nobody can act: nothing to learn from these days
-            if k < max(1, steps // 10): _refresh(model, days)
-            adam.param_groups[0]["lr"] = lr * 0.5 * (1 + math.cos(math.pi * k / steps))
-            loss = -objective(exit_logits(fold_model(model), days), days, unit, ent_coef * (1 - k / steps))
-            adam.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            adam.step()
-            if callback is not None and (k + 1) % every == 0: callback(k + 1, cls(model, features))
-        return cls(model, features)
+            whole_number(name, x, 1)
+        features, generator = feature_set(features), torch.Generator().manual_seed(seed)
+        with using_threads(threads):
+            model, batches = _prepared(train, features, hidden, days_per_step, steps, generator)
+            for k in _descend(model, batches, typical_return(train), steps, lr, ent_coef):
+                if callback is not None and k % every == 0: callback(k, cls(model, features, threads))
+            return cls(model, features, threads)

@@ -10,9 +10,46 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import nn
+from .checks import patch
 
 # %% auto #0
-__all__ = ['check_width', 'ActorCritic', 'refresh_statistics', 'fold', 'FoldedNet', 'fold_model', 'row_heads']
+__all__ = ['HEADS', 'bernoulli_logp', 'bernoulli_entropy', 'Head', 'ExitHead', 'ValueHead', 'check_width', 'ActorCritic',
+           'refresh_statistics', 'fold', 'FoldedNet', 'fold_model', 'row_heads']
+
+# %% ../nbs/21_model.ipynb #e-bernoulli
+def bernoulli_logp(
+    logit: torch.Tensor,   # of exiting
+    action: torch.Tensor,  # 1 exit, 0 hold
+) -> torch.Tensor:         # nats
+    "log P(action) from the logit of exiting; exact for saturated ones too."
+    return -F.softplus((1 - 2 * action) * logit)
+
+def bernoulli_entropy(
+    logit: torch.Tensor,
+) -> torch.Tensor:  # nats
+    "Entropy of the choice between exit and hold."
+    return F.softplus(logit) - torch.sigmoid(logit) * logit
+
+# %% ../nbs/21_model.ipynb #e-heads
+class Head:
+    "An output of the network: one number per stock that is asked about."
+    name = ""     # what it is called, in the network and everywhere else
+    module = ""   # the network's submodule that computes it
+
+class ExitHead(Head):
+    "The logit of exiting: how likely an exit is, and when it is wished for."
+    name, module = "logit", "logit_head"
+
+    @staticmethod
+    def wish(chance):
+        "Whether an exit is wished for where nothing is drawn: of probabilities, as a tensor or an array."
+        return chance > 0.5
+
+class ValueHead(Head):
+    "What a stock is still worth, in units of a typical return."
+    name, module = "value", "stock_value_head"
+
+HEADS = (ExitHead(), ValueHead())  # in the order of the columns
 
 # %% ../nbs/21_model.ipynb #e-linear
 def _linear_from(generator: torch.Generator) -> Callable[[int, int], nn.Linear]:
@@ -64,55 +101,70 @@ class ActorCritic(nn.Module):
         self.v_fc1, self.v_bn1, self.v_fc2 = linear(H, H), nn.BatchNorm1d(H), linear(H, 1)
         self.stock_value_head = linear(H, 1) if stock_value else None
 
-    def encode_context(
-        self,
-        context: torch.Tensor,  # (B, C+1), the time progress last
-    ) -> torch.Tensor:          # (B, H)
-        "The book's embedding, shared by policy and value."
-        check_width("context", context, self.context_dim + 1, "the features of the book and the time progress")
-        h = F.relu(self.ctx_bn1(self.ctx_fc1(context)))
-        return F.relu(self.ctx_bn2(self.ctx_fc2(h)))
+# %% ../nbs/21_model.ipynb #e-encode
+@patch
+def encode_context(
+    self: ActorCritic,
+    context: torch.Tensor,  # (B, C+1), the time progress last
+) -> torch.Tensor:          # (B, H)
+    "The book's embedding, shared by policy and value."
+    check_width("context", context, self.context_dim + 1, "the features of the book and the time progress")
+    h = F.relu(self.ctx_bn1(self.ctx_fc1(context)))
+    return F.relu(self.ctx_bn2(self.ctx_fc2(h)))
 
-    def embed_rows(
-        self,
-        stock: torch.Tensor,      # (R, F), one row a stock that is asked about
-        step: torch.Tensor,       # (R,) int, the row of `embedding` that each belongs to
-        embedding: torch.Tensor,  # (S, H) from `encode_context`
-    ) -> torch.Tensor:            # (R, H)
-        "Each stock's embedding: its features first, then its book's."
-        check_width("stock", stock, self.stock_feat_dim, "the features of a stock")
-        h = F.relu(self.stock_bn1(self.stock_fc1(torch.cat([stock, embedding[step]], 1))))
-        return F.relu(self.stock_bn2(self.stock_fc2(h)))
+@patch
+def embed_rows(
+    self: ActorCritic,
+    stock: torch.Tensor,      # (R, F), one row a stock that is asked about
+    step: torch.Tensor,       # (R,) int, the row of `embedding` that each belongs to
+    embedding: torch.Tensor,  # (S, H) from `encode_context`
+) -> torch.Tensor:            # (R, H)
+    "Each stock's embedding: its features first, then its book's."
+    check_width("stock", stock, self.stock_feat_dim, "the features of a stock")
+    h = F.relu(self.stock_bn1(self.stock_fc1(torch.cat([stock, embedding[step]], 1))))
+    return F.relu(self.stock_bn2(self.stock_fc2(h)))
 
-    def _per_stock(self, stock_feats, context, head):
-        B, N, _ = stock_feats.shape
-        step = torch.arange(B, device=stock_feats.device).repeat_interleave(N)
-        return head(self.embed_rows(stock_feats.flatten(0, 1), step, self.encode_context(context))).view(B, N)
+# %% ../nbs/21_model.ipynb #e-forward
+@patch
+def _per_stock(self: ActorCritic, stock_feats, context, head):
+    B, N, _ = stock_feats.shape
+    step = torch.arange(B, device=stock_feats.device).repeat_interleave(N)
+    return head(self.embed_rows(stock_feats.flatten(0, 1), step, self.encode_context(context))).view(B, N)
 
-    def forward_policy(
-        self,
-        stock_feats: torch.Tensor,  # (B, N, F)
-        context: torch.Tensor,      # (B, C+1)
-    ) -> torch.Tensor:              # (B, N) logits of exiting
-        "Exit logits; batch and stock axes are merged for the normalization."
-        return self._per_stock(stock_feats, context, self.logit_head)
+@patch
+def forward_policy(
+    self: ActorCritic,
+    stock_feats: torch.Tensor,  # (B, N, F)
+    context: torch.Tensor,      # (B, C+1)
+) -> torch.Tensor:              # (B, N) logits of exiting
+    "Exit logits; batch and stock axes are merged for the normalization."
+    return self._per_stock(stock_feats, context, self.logit_head)
 
-    def forward_stock_value(
-        self,
-        stock_feats: torch.Tensor,  # (B, N, F)
-        context: torch.Tensor,      # (B, C+1)
-    ) -> torch.Tensor:              # (B, N) values
-        "What each stock is still worth, from its own embedding; ValueError without `stock_value=True`."
-        if self.stock_value_head is None: raise ValueError("this network has no value a stock: give stock_value=True")
-        return self._per_stock(stock_feats, context, self.stock_value_head)
+@patch
+def forward_stock_value(
+    self: ActorCritic,
+    stock_feats: torch.Tensor,  # (B, N, F)
+    context: torch.Tensor,      # (B, C+1)
+) -> torch.Tensor:              # (B, N) values
+    "What each stock is still worth, from its own embedding; ValueError without `stock_value=True`."
+    if self.stock_value_head is None: raise ValueError("this network has no value per stock: give stock_value=True")
+    return self._per_stock(stock_feats, context, self.stock_value_head)
 
-    def forward_value(
-        self,
-        context: torch.Tensor,  # (B, C+1)
-    ) -> torch.Tensor:          # (B,)
-        "What the book is still worth, from the context alone."
-        h = F.relu(self.v_bn1(self.v_fc1(self.encode_context(context))))
-        return self.v_fc2(h).squeeze(-1)
+@patch
+def forward_value(
+    self: ActorCritic,
+    context: torch.Tensor,  # (B, C+1)
+) -> torch.Tensor:          # (B,)
+    "What the book is still worth, from the context alone."
+    h = F.relu(self.v_bn1(self.v_fc1(self.encode_context(context))))
+    return self.v_fc2(h).squeeze(-1)
+
+# %% ../nbs/21_model.ipynb #e-net-heads
+@patch
+@property
+def heads(self: ActorCritic) -> list[Head]:
+    "The heads that this network has, in the order of their columns."
+    return [h for h in HEADS if getattr(self, h.module) is not None]
 
 # %% ../nbs/21_model.ipynb #e-refresh
 def refresh_statistics(
@@ -155,8 +207,9 @@ class FoldedNet(NamedTuple):
     own: torch.Tensor     # (F, H) the features' part of stock layer 1
     w2: torch.Tensor      # (H, H) stock layer 2
     b2: torch.Tensor      # (H,)
-    w_head: torch.Tensor  # (H, K) the logit and, with K=2, the stock's value
+    w_head: torch.Tensor  # (H, K) the heads side by side
     b_head: torch.Tensor  # (K,)
+    names: tuple[str, ...]  # of the K heads
 
     def embed(self, context: torch.Tensor) -> torch.Tensor:
         "(S, C+1) to (S, H), as `encode_context`."
@@ -170,6 +223,10 @@ class FoldedNet(NamedTuple):
         "(S, H) to (S,), as `forward_value`."
         return F.linear(F.relu(F.linear(embedding, *self.v1)), *self.v2).squeeze(-1)
 
+    def by_name(self, out: torch.Tensor) -> dict[str, torch.Tensor]:
+        "(R, K) to one column (R,) per head."
+        return {name: out[:, k] for k, name in enumerate(self.names)}
+
 # %% ../nbs/21_model.ipynb #e-foldmodel
 def fold_model(
     model: ActorCritic,  # its running statistics are taken as they are
@@ -177,12 +234,13 @@ def fold_model(
     "The network as its affine maps, every BatchNorm folded into the layer before it."
     w1, b1 = fold(model.stock_fc1, model.stock_bn1)
     w2, b2 = fold(model.stock_fc2, model.stock_bn2)
-    heads = [h for h in (model.logit_head, model.stock_value_head) if h is not None]
+    heads = [getattr(model, h.module) for h in model.heads]
     return FoldedNet(
         ctx1=fold(model.ctx_fc1, model.ctx_bn1), ctx2=fold(model.ctx_fc2, model.ctx_bn2),
         v1=fold(model.v_fc1, model.v_bn1), v2=(model.v_fc2.weight, model.v_fc2.bias),
         book=(w1[:, model.stock_feat_dim:], b1), own=w1[:, :model.stock_feat_dim].t(), w2=w2.t(), b2=b2,
-        w_head=torch.cat([h.weight for h in heads]).t(), b_head=torch.cat([h.bias for h in heads]))
+        w_head=torch.cat([h.weight for h in heads]).t(), b_head=torch.cat([h.bias for h in heads]),
+        names=tuple(h.name for h in model.heads))
 
 # %% ../nbs/21_model.ipynb #e-rowheads
 def row_heads(
@@ -195,7 +253,7 @@ def row_heads(
     stock: torch.Tensor,     # (R, F); its dtype is that of the hidden layers, bfloat16 too
     step: torch.Tensor,      # (R, G) one-hot, or (R,) int in 0..G-1
 ) -> torch.Tensor:           # (R, K), in the dtype of the weights
-    "Logit, and value if K=2, of each row; a one-hot says in the same matrix product which book a row belongs to."
+    "The heads of each row; a one-hot says in the same matrix product which book a row belongs to."
     low = stock.dtype
     if step.ndim == 1: h = torch.addmm(per_step.index_select(0, step).to(low), stock, own.to(low)).relu_()
     else: h = torch.mm(torch.cat([stock, step], 1), torch.cat([own, per_step]).to(low)).relu_()

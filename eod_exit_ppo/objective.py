@@ -15,7 +15,7 @@ from .exits import Exits, at_steps, net_marks
 from .weights import normalize_neutral
 
 # %% auto #0
-__all__ = ['Term', 'Payoff', 'Objective', 'PanelDays', 'payoff']
+__all__ = ['PAYOFF', 'Term', 'Payoff', 'Objective', 'PanelDays', 'payoff']
 
 # %% ../nbs/04_objective.ipynb #e-term
 class Term:
@@ -69,6 +69,8 @@ class Payoff(Term):
     def credit(self, x, days): return torch.sign(days.weight)[:, None] * days.mark  # exact, and no gradient needed
 
     def __repr__(self): return "payoff"
+
+PAYOFF = Payoff()  # what a day is worth unless told otherwise
 
 # %% ../nbs/04_objective.ipynb #e-objective
 @dataclass(frozen=True)

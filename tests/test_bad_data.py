@@ -20,7 +20,7 @@ from eod_exit_ppo.direct import DirectGradient
 from eod_exit_ppo.evaluate import compare
 from eod_exit_ppo.features import base_features, check_causal, feature_set, make_features_and_context, path_features
 from eod_exit_ppo.files import seal
-from eod_exit_ppo.gae import gae
+from eod_exit_ppo.advantages import gae
 from eod_exit_ppo.live import LiveDay, replay
 from eod_exit_ppo.market import daily_closes, from_bars, momentum
 from eod_exit_ppo.model import ActorCritic

@@ -5,7 +5,7 @@ import torch
 from pretend_gpu import PretendGPU
 
 from eod_exit_ppo import ExactOptimum, FactorizedPPOEOD, IntradayPanel, PPOConfig, payoff
-from eod_exit_ppo import agent as agent_module
+from eod_exit_ppo import machine
 
 CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"))
 RECIPES = {
@@ -26,7 +26,7 @@ def device(request, monkeypatch):
     if request.param != "pretended":
         yield request.param
     else:
-        monkeypatch.setattr("eod_exit_ppo.agent._has_bf16", lambda device: True)
+        monkeypatch.setattr("eod_exit_ppo.machine.has_bf16", lambda device: True)
         with PretendGPU():
             yield "cuda"
 
@@ -43,7 +43,7 @@ everywhere = pytest.mark.parametrize("device", ["pretended", CUDA], indirect=Tru
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_train_on_a_gpu(device, recipe, precision, panels, tmp_path):
     "Train, decide, save, go on here and there; the same weights decide alike on both devices."
-    if precision == "bf16" and not all(agent_module._has_bf16(torch.device(d)) for d in ("cpu", device)):
+    if precision == "bf16" and not all(machine.has_bf16(torch.device(d)) for d in ("cpu", device)):
         pytest.skip("no bfloat16 here")
     config = PPOConfig(**{**vars(RECIPES[recipe]), "precision": precision})
     agent = FactorizedPPOEOD.from_panel(*panels, config=config, device=device)
@@ -109,19 +109,19 @@ def test_unknown_device(name, panels):
 
 
 def test_bf16_needs_hardware(panels, monkeypatch, tmp_path):
-    monkeypatch.setattr("eod_exit_ppo.agent._has_bf16", lambda device: False)
+    monkeypatch.setattr("eod_exit_ppo.machine.has_bf16", lambda device: False)
     with pytest.raises(ValueError, match="precision is 'bf16', but this cpu has no .*: give precision='float32'"):
         FactorizedPPOEOD.from_panel(*panels, config=PPOConfig(precision="bf16"))
-    monkeypatch.setattr("eod_exit_ppo.agent._has_bf16", lambda device: True)
+    monkeypatch.setattr("eod_exit_ppo.machine.has_bf16", lambda device: True)
     agent = FactorizedPPOEOD.from_panel(*panels, config=PPOConfig(hidden=16, precision="bf16"))
     agent.train(epochs=2, progress=False)
     agent.save(tmp_path / "agent.pt")
-    monkeypatch.setattr("eod_exit_ppo.agent._has_bf16", lambda device: False)
+    monkeypatch.setattr("eod_exit_ppo.machine.has_bf16", lambda device: False)
     again = FactorizedPPOEOD.load(tmp_path / "agent.pt")  # to decide needs no bfloat16
     np.testing.assert_array_equal(again.policy.exit_steps(panels[1]), agent.policy.exit_steps(panels[1]))
 
 
-@pytest.mark.skipif(not agent_module._has_bf16(torch.device("cpu")), reason="this processor has no bfloat16")
+@pytest.mark.skipif(not machine.has_bf16(torch.device("cpu")), reason="this processor has no bfloat16")
 def test_bf16_learns_as_much():
     "On a small market; benchmarks/scale.py holds the default one to a share unchanged within 0.001."
     train, test = IntradayPanel.synthetic(D=90, N=100).split(60)

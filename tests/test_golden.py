@@ -15,7 +15,7 @@ from eod_exit_ppo import (
     normalize_neutral,
     payoff,
 )
-from eod_exit_ppo.gae import standardize
+from eod_exit_ppo.advantages import standardize
 from eod_exit_ppo.ppo import ppo_loss
 
 FILE = Path(__file__).parent / "seed_golden.npz"

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from eod_exit_ppo.agent import FactorizedPPOEOD, LearnedPolicy
+from eod_exit_ppo.agent import FactorizedPPOEOD
+from eod_exit_ppo.policy import LearnedPolicy
 from eod_exit_ppo.data import IntradayPanel
 from eod_exit_ppo.direct import DirectGradient
 from eod_exit_ppo.features import FeatureSet, path_features

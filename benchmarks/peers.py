@@ -26,7 +26,8 @@ from eod_exit_ppo.data import IntradayPanel
 from eod_exit_ppo.direct import DirectGradient
 from eod_exit_ppo.features import feature_set
 from eod_exit_ppo.model import ActorCritic
-from eod_exit_ppo.payoff import first_exit, may_act, payoff
+from eod_exit_ppo.exits import first_exit, may_act
+from eod_exit_ppo.objective import payoff
 from eod_exit_ppo.ppo import PPOConfig
 
 

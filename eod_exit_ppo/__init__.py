@@ -5,6 +5,7 @@ try:
     from .agent import METRICS, FactorizedPPOEOD, LearnedPolicy, main, plot_history
     from .baselines import ExactOptimum, ExitAt, Hindsight, Hold, LeastSquaresMC, Threshold
     from .data import IntradayPanel, make_synthetic_data
+    from . import frames  # noqa: F401  a panel's to_frame and from_frame
     from .direct import DirectGradient
     from .evaluate import compare
     from .features import FeatureSet, check_causal, make_features_and_context
@@ -12,7 +13,8 @@ try:
     from .live import LiveDay, replay
     from .market import daily_closes, from_bars, momentum, reversal, synthetic_bars
     from .model import ActorCritic
-    from .payoff import exposure, first_exit, may_act, payoff
+    from .exits import Exits, exposure, first_exit, may_act
+    from .objective import Objective, Payoff, Term, payoff
     from .ppo import PPOConfig
     from .walk_forward import WalkForward, walk_forward
     from .weights import normalize_neutral
@@ -29,6 +31,7 @@ __all__ = [
     "DirectGradient",
     "ExactOptimum",
     "ExitAt",
+    "Exits",
     "FactorizedPPOEOD",
     "FeatureSet",
     "Hindsight",
@@ -37,7 +40,10 @@ __all__ = [
     "LearnedPolicy",
     "LeastSquaresMC",
     "LiveDay",
+    "Objective",
     "PPOConfig",
+    "Payoff",
+    "Term",
     "Threshold",
     "WalkForward",
     "check_causal",

@@ -28,7 +28,7 @@ from .data import IntradayPanel, _Shown, _whole, day_blocks, make_synthetic_data
 from .files import read_sealed, write_sealed
 from .features import FeatureSet, feature_set
 from .model import ActorCritic, fold_model, refresh_statistics
-from .payoff import payoff
+from .objective import payoff
 from .ppo import Credit, PPOConfig, book_credit, explained_var, ppo_update, stock_credit
 from .rollout import Days, Rollout, exit_chances, greedy_exits, rollout, sub_books
 from .style import COLOURS

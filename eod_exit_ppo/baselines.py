@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from .data import IntradayPanel, day_blocks, synthetic_alpha
-from .payoff import first_exit, may_act, net_marks
+from .exits import first_exit, may_act, net_marks
 from .weights import normalize_neutral
 
 # %% auto #0

@@ -25,7 +25,7 @@ from .baselines import ExactOptimum, Hold
 from .data import IntradayPanel
 from .evaluate import compare
 from .files import locked, write_whole
-from .payoff import payoff
+from .objective import payoff
 from .ppo import PPOConfig
 from .runs import (BASELINES, charge, checkpoint, costs_said, keep_walk, read_left_out, read_panel,
                                read_table, run_record, trained_costs)

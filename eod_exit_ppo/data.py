@@ -6,14 +6,13 @@
 from __future__ import annotations
 import hashlib
 import html
-import re
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from numbers import Number
 from pathlib import Path
 import numpy as np
 import pandas as pd
+from .checks import as_array, float32_array, list_of_names, once, patch, place, read_only
 from .files import read_folder, write_folder
 from .style import COLOURS
 from .synthetic import make_synthetic_data, synthetic_alpha
@@ -45,36 +44,93 @@ def day_blocks(
     step = max(1, cells // int(np.prod(shape[1:])))
     for start in range(0, shape[0], step): yield slice(start, min(start + step, shape[0]))
 
-# %% ../nbs/01_data.ipynb #e-cast
-def _read_only(a):
-    "A view that cannot be written through; the array behind it keeps its own flag."
-    if a.flags.writeable:
-        a = a.view()
-        a.flags.writeable = False
-    return a
+# %% ../nbs/01_data.ipynb #e-shown
+class Shown:
+    "Shows itself by its title and rows, as text and as HTML."
 
-def _array(name, a):
-    "Anything as an array, a memory map as it is; ValueError naming it where it makes none."
-    try: return np.asanyarray(a)
-    except ValueError as e: raise ValueError(f"{name} makes no array: give rows of equal length ({e})") from e
+    def _about(self) -> tuple[str, list[tuple[str, str]]]:
+        "The title, and rows of a name and what there is to say."
+        raise NotImplementedError
 
-def _whole(name, x, least):
-    "Raise unless x is a whole number, not below the least one."
-    if isinstance(x, bool) or not isinstance(x, (int, np.integer)) or x < least:
-        raise ValueError(f"{name} is {x!r}: give a whole number, {least} or more")
+    def __repr__(self) -> str:
+        title, rows = self._about()
+        width = 2 + max(len(name) for name, _ in rows)
+        return "\n".join([title, *(f"  {name:<{width}}{text}" for name, text in rows)])
 
-def _float32(name, a):
-    "Float32 view of `a`, or a float32 copy where it is another real type; a memory map stays one."
-    if a is None: raise TypeError(f"{name} is None: give an array")
-    if np.ma.isMaskedArray(a): raise TypeError(f"{name} is a masked array: fill it first, NaN says not quoted")
-    if not isinstance(a, np.memmap): a = np.asarray(_array(name, a))
-    if a.dtype.kind not in "fiu": raise TypeError(f"{name} has dtype {a.dtype}: give real numbers (float32 is best)")
-    with np.errstate(over="ignore"): return _read_only(a if a.dtype == np.float32 else a.astype(np.float32))
+    def _repr_html_(self) -> str:
+        title, rows = self._about()
+        row = '<tr><th>{}</th><td style="text-align: left">{}</td></tr>'
+        rows = "".join(row.format(html.escape(name), html.escape(text)) for name, text in rows)
+        return f"<table><caption>{html.escape(title)}</caption>{rows}</table>"
 
-# %% ../nbs/01_data.ipynb #e-labels
-def _as_dates(values):
+# %% ../nbs/01_data.ipynb #e-panel
+@dataclass(frozen=True, eq=False, repr=False)
+class IntradayPanel(Shown):
+    """D days of T snapshots of N stocks: the one thing that every other module takes.
+
+    Checked once, on construction; cuts are not checked again. Arrays are read-only views, float32 ones are not copied,
+    a memory map stays one. Raises ValueError for shapes or values that make no sense, TypeError for a wrong dtype;
+    warns once where a day's book has one side only."""
+    signals: np.ndarray                 # (D, N) float32, known at the prior close
+    returns: np.ndarray                 # (D, T, N) float32, from the prior close to each snapshot; NaN = not quoted
+    weights: np.ndarray                 # (D, N) float32, raw: positive is long, negative short, 0 not in the book
+    tradable: np.ndarray | None = None  # (D, T, N) bool, where an exit is possible; default: wherever there is a quote
+    dates: np.ndarray | None = None     # (D,) increasing days (datetime64[D]) or integers; default 0, 1, ...
+    times: np.ndarray | None = None     # (T,) str, names of the snapshots; default t0, t1, ...
+    tickers: np.ndarray | None = None   # (N,) str; default S000, S001, ...
+    extra: np.ndarray | None = None     # (D, T, N, K) float32 or None, anything else known at each snapshot
+    costs: np.ndarray | None = None     # (2, N) float32, paid per unit of weight: to exit early, at the close; None: 0
+    universe: np.ndarray | None = None  # (D, N) bool, the stocks that features may look at; None: the day's book
+
+    def __post_init__(self):
+        for name, value in checked_arrays(self).items(): object.__setattr__(self, name, value)
+        check_values(self)
+        mask = self.tradable
+        if mask is None or all(mask[days].all() for days in day_blocks(mask.shape)):
+            object.__setattr__(self, "tradable", where_quoted(self.returns))
+
+# %% ../nbs/01_data.ipynb #e-sizes
+@patch
+@property
+def shape(self: IntradayPanel) -> tuple[int, int, int]:
+    "(D, T, N)"
+    return self.returns.shape
+
+IntradayPanel.D = property(lambda self: self.shape[0], doc="Number of days.")
+IntradayPanel.T = property(lambda self: self.shape[1], doc="Number of snapshots per day.")
+IntradayPanel.N = property(lambda self: self.shape[2], doc="Number of stocks.")
+IntradayPanel.__len__ = lambda self: self.D
+
+# %% ../nbs/01_data.ipynb #e-members
+@patch
+@property
+def members(self: IntradayPanel) -> np.ndarray:
+    "(D, N) bool, the stocks of each day that features may look at: the universe, or else the book."
+    return self.weights != 0 if self.universe is None else self.universe
+
+@patch
+def marks(self: IntradayPanel) -> np.ndarray:
+    "(D, T, N) float32 without NaN, see `last_mark`; of a large memory map, ask a few days at a time."
+    return read_only(last_mark(self.returns))
+
+# %% ../nbs/01_data.ipynb #e-makes
+@patch
+@classmethod
+def synthetic(cls: IntradayPanel, D: int = 300, T: int = 8, N: int = 800, seed: int = 123, **options) -> IntradayPanel:
+    "The panel of `make_synthetic_data`, with its options, on business days from 2020-01-01."
+    return cls(*make_synthetic_data(D, T, N, seed, **options), dates=pd.bdate_range("2020-01-01", periods=D))
+
+@patch
+def with_arrays(self: IntradayPanel, **arrays) -> IntradayPanel:
+    "A panel with some arrays replaced, not checked again."
+    new = object.__new__(type(self))
+    for f in fields(self): object.__setattr__(new, f.name, arrays.get(f.name, getattr(self, f.name)))
+    return new
+
+# %% ../nbs/01_data.ipynb #e-dates
+def as_dates(values) -> np.ndarray:
     "Day labels as integers or datetime64[D], from integers, dates, timestamps or ISO strings."
-    a = np.asarray(_array("dates", values))
+    a = np.asarray(as_array("dates", values))
     if a.ndim != 1: raise TypeError(f"dates has shape {a.shape}: give a list, one for each day")
     if a.dtype.kind in "iu": return a
     numbers = a.dtype.kind in "fbc" or a.dtype.kind == "O" and any(isinstance(x, Number) for x in a)
@@ -85,46 +141,47 @@ def _as_dates(values):
     if index.hasnans: raise ValueError(f"dates has no day at position {index.isna().argmax()}: name every day")
     return index.tz_localize(None).to_numpy().astype("datetime64[D]")
 
-def _names(name, values):
-    "A list of names, each as text."
-    if isinstance(values, Iterable): return [str(v) for v in values]
-    raise TypeError(f"{name} is a {type(values).__name__}: give a list of names")
+# %% ../nbs/01_data.ipynb #e-labels
+def day_labels(values, D):
+    "Dates of D days, increasing."
+    dates = np.arange(D) if values is None else as_dates(values)
+    if dates.shape != (D,): raise ValueError(f"dates has {len(dates)} labels but returns ask for {D}")
+    late = np.flatnonzero(~(dates[1:] > dates[:-1]))
+    if len(late): raise ValueError(f"dates must increase, but {dates[late[0] + 1]} (day {late[0] + 1}) follows "
+                                   f"{dates[late[0]]}: sort the days and give each once")
+    return read_only(dates)
 
-def _labels(name, values, n, default):
+def axis_labels(name, values, n, default):
     "Names of one axis as an array of str, one for each of the `n` positions and none twice."
-    a = np.array([default.format(i) for i in range(n)] if values is None else _names(name, values))
+    a = np.array([default.format(i) for i in range(n)] if values is None else list_of_names(name, values))
     if a.shape != (n,): raise ValueError(f"{name} has {len(a)} labels but returns ask for {n}")
-    seen, count = np.unique(a, return_counts=True)
-    if (count > 1).any(): raise ValueError(f"{name} must be unique, {seen[count > 1][0]} stands there twice")
-    return _read_only(a)
+    once(name, a)
+    return read_only(a)
 
 # %% ../nbs/01_data.ipynb #e-shapes
-def _shaped(p):
+def checked_arrays(p) -> dict:
     "The fields of a panel under construction as read-only arrays of the right dtype and shape."
-    a = {k: _float32(k, getattr(p, k)) for k in ("signals", "returns", "weights")}
-    a |= {k: _float32(k, getattr(p, k)) for k in ("extra", "costs") if getattr(p, k) is not None}
-    if p.tradable is not None: a["tradable"] = _read_only(_array("tradable", p.tradable))
+    a = {k: float32_array(k, getattr(p, k)) for k in ("signals", "returns", "weights")}
+    a |= {k: float32_array(k, getattr(p, k)) for k in ("extra", "costs") if getattr(p, k) is not None}
+    masks = [k for k in ("tradable", "universe") if getattr(p, k) is not None]
+    a |= {k: read_only(as_array(k, getattr(p, k))) for k in masks}
     shape = a["returns"].shape
     if len(shape) != 3: raise ValueError(f"returns has shape {shape}: give (days, snapshots, stocks)")
     if 0 in shape: raise ValueError(f"the panel is empty: returns has shape {shape}, give at least one of each")
     D, T, N = shape
+    own = dict.fromkeys(("signals", "weights", "universe"), (D, N)) | dict(costs=(2, N))
     for k, v in a.items():
-        wanted = dict(signals=(D, N), weights=(D, N), costs=(2, N), extra=shape + (v.shape[3:4] or (1,))).get(k, shape)
+        wanted = own.get(k, shape + (v.shape[3:4] or (1,)) if k == "extra" else shape)
         if v.shape != wanted: raise ValueError(f"{k} has shape {v.shape} but returns of shape {shape} ask for {wanted}")
-        if k == "tradable" and v.dtype != bool: raise TypeError(f"tradable has dtype {v.dtype}: give booleans")
-    dates = np.arange(D) if p.dates is None else _as_dates(p.dates)
-    if dates.shape != (D,): raise ValueError(f"dates has {len(dates)} labels but returns ask for {D}")
+        if k in masks and v.dtype != bool: raise TypeError(f"{k} has dtype {v.dtype}: give booleans")
     gone = (a["weights"] == 0) & (np.asarray(p.weights) != 0)
     if gone.any(): raise ValueError(f"weights has {gone.sum()} values too small for float32, the first at day "
                                     f"{gone.argmax() // N}, stock {gone.argmax() % N}: scale the weights up")
-    late = np.flatnonzero(~(dates[1:] > dates[:-1]))
-    if len(late): raise ValueError(f"dates must increase, but {dates[late[0] + 1]} (day {late[0] + 1}) follows "
-                                   f"{dates[late[0]]}: sort the days and give each once")
-    return a | dict(dates=_read_only(dates), times=_labels("times", p.times, T, "t{}"),
-                    tickers=_labels("tickers", p.tickers, N, "S{:03d}"))
+    return a | dict(dates=day_labels(p.dates, D), times=axis_labels("times", p.times, T, "t{}"),
+                    tickers=axis_labels("tickers", p.tickers, N, "S{:03d}"))
 
 # %% ../nbs/01_data.ipynb #e-values
-def _refuse(p, name, bad, what, remedy):
+def _refuse_cells(p, name, bad, what, remedy):
     "Raise if any cell of an array is bad, naming the first; `bad(days)` marks the bad cells of a slice of days."
     count, first = 0, None
     for days in day_blocks(getattr(p, name).shape):
@@ -133,47 +190,53 @@ def _refuse(p, name, bad, what, remedy):
         count += int(wrong.sum())
         d, *t, n = (int(i) for i in np.unravel_index(wrong.argmax(), wrong.shape))
         first = first or (days.start + d, *t, n)
-    if first:
-        d, *t, n = first
-        place = ", ".join([f"day {d} ({p.dates[d]})", *(f"snapshot {i} ({p.times[i]})" for i in t)])
-        raise ValueError(f"{name} has {count} {what}, the first {getattr(p, name)[first]} at {place}, "
-                         f"stock {n} ({p.tickers[n]}): {remedy}")
+    if first: raise ValueError(
+        f"{name} has {count} {what}, the first {getattr(p, name)[first]} at "
+        f"{place(p, first[0], *(first[1:-1] or [None]), first[-1])}: {remedy}")
 
-def _check_values(p):
+# %% ../nbs/01_data.ipynb #e-check-values
+def check_values(p) -> None:
     "Raise on values that no panel may hold; warn once where a day's book has one side only."
     for k in ("signals", "weights"):
-        _refuse(p, k, lambda days, k=k: ~np.isfinite(getattr(p, k)[days]), "non-finite values",
-                "give finite numbers, or weight 0 and signal 0 for a stock without one")
-    _refuse(p, "returns", lambda days: np.isinf(p.returns[days]), "infinite values", "NaN says not quoted")
+        _refuse_cells(p, k, lambda days, k=k: ~np.isfinite(getattr(p, k)[days]), "non-finite values",
+                      "give finite numbers, or weight 0 and signal 0 for a stock without one")
+    _refuse_cells(p, "returns", lambda days: np.isinf(p.returns[days]), "infinite values", "NaN says not quoted")
     bad = [] if p.costs is None else np.flatnonzero(~((p.costs >= 0) & (p.costs < 1)).all(0))
     if len(bad): raise ValueError(f"costs of stock {bad[0]} ({p.tickers[bad[0]]}) are {p.costs[:, bad[0]]}: "
                                   "give shares of its weight, from 0 to below 1")
     if p.tradable is not None:
-        _refuse(p, "tradable", lambda days: p.tradable[days] & np.isnan(p.returns[days]), "cells without a quote",
-                "a stock can be traded only where its return is known")
+        _refuse_cells(p, "tradable", lambda days: p.tradable[days] & np.isnan(p.returns[days]), "cells without a quote",
+                      "a stock can be traded only where its return is known")
+    if p.universe is not None:
+        _refuse_cells(p, "universe", lambda days: (p.weights[days] != 0) & ~p.universe[days], "positions outside it",
+                      "the book is part of every universe")
     both = np.concatenate([(p.weights[b] > 0).any(1) & (p.weights[b] < 0).any(1) for b in day_blocks(p.weights.shape)])
     if not both.all():
         warnings.warn(f"the book lacks a side on {(~both).sum()} of {p.D} days, the first {p.dates[both.argmin()]}: "
                       "an empty side stays empty and earns nothing", UserWarning, stacklevel=4)
 
 # %% ../nbs/01_data.ipynb #e-tradable
-def _quoted(returns):
+def where_quoted(returns) -> np.ndarray:
     "Where returns are known, as a read-only mask; one that takes no memory when nothing is missing."
     if not any(np.isnan(np.min(returns[days])) for days in day_blocks(returns.shape)):
         return np.broadcast_to(True, returns.shape)
     mask = np.empty(returns.shape, bool)
     for days in day_blocks(returns.shape): np.logical_not(np.isnan(returns[days]), out=mask[days])
-    return _read_only(mask)
+    return read_only(mask)
 
-def _everywhere(mask):
-    "Whether a mask is such a window on a single True, so that nobody need look at it."
+def everywhere(mask) -> bool:
+    "Whether a mask is such a window on a single True."
     return not any(mask.strides) and bool(mask[(0,) * mask.ndim])
 
-def _take(a, idx):
-    "Part of an array, read-only; a window stays one."
-    if a is None: return None
-    if _everywhere(a): return np.broadcast_to(True, np.broadcast_to(0, a.shape)[idx].shape)
-    return _read_only(a[idx])
+# %% ../nbs/01_data.ipynb #e-pickle
+@patch
+def __getstate__(self: IntradayPanel):
+    return self.__dict__ | ({"tradable": np.True_} if everywhere(self.tradable) else {})
+
+@patch
+def __setstate__(self: IntradayPanel, state):
+    state = state | {"tradable": np.broadcast_to(state["tradable"], state["returns"].shape)}
+    for k, v in state.items(): object.__setattr__(self, k, v if v is None else read_only(v))
 
 # %% ../nbs/01_data.ipynb #e-positions
 def _positions(idx, n, what):
@@ -181,7 +244,7 @@ def _positions(idx, n, what):
     one = isinstance(idx, (int, np.integer)) and not isinstance(idx, bool)
     if isinstance(idx, slice) and idx.step == 0: raise ValueError(f"{what} positions {idx} have a step of 0: give 1")
     if not isinstance(idx, slice):
-        idx = np.atleast_1d(_array(f"{what} positions", idx))
+        idx = np.atleast_1d(as_array(f"{what} positions", idx))
         if idx.ndim != 1 or (idx.size and idx.dtype.kind not in "iub"):
             raise TypeError(f"{what} positions must be an int, a slice, integers or a mask; `days` takes labels")
         if idx.dtype == bool and len(idx) != n: raise IndexError(f"the mask has {len(idx)} entries for {n} {what}s")
@@ -192,24 +255,27 @@ def _positions(idx, n, what):
     if not left: raise ValueError(f"no {what} is left: the panel would be empty")
     return slice(int(idx[0]) % n, int(idx[0]) % n + 1) if one else idx
 
-# %% ../nbs/01_data.ipynb #e-byticker
-def _by_ticker(name, value, tickers):
-    "(N,) float64 costs in basis points, from one number, one a stock, or a table by ticker."
-    if hasattr(value, "keys"):
-        lacking = [t for t in tickers if t not in value]
-        if lacking:
-            raise ValueError(f"{name}_bps lacks {len(lacking)} tickers, the first {lacking[0]}: name every stock")
-        value = [value[t] for t in tickers]
-    bps = np.asarray(_array(f"{name}_bps", value))
-    if bps.dtype.kind not in "fiu": raise TypeError(f"{name}_bps is {value!r}: give numbers, in basis points")
-    bps = bps.astype(np.float64)
-    if bps.shape not in ((), (len(tickers),)):
-        raise ValueError(f"{name}_bps has shape {bps.shape}: give one number, or one for each of {len(tickers)} stocks")
-    bps = np.broadcast_to(bps, (len(tickers),))
-    bad = ~((bps >= 0) & (bps < 1e4))
-    if bad.any(): raise ValueError(f"{name}_bps is {bps[bad.argmax()]} for {tickers[bad.argmax()]}: "
-                                   "give basis points, from 0 to below 10000")
-    return bps
+# %% ../nbs/01_data.ipynb #e-cuts
+def _cut(a, idx):
+    "Part of an array, read-only; a window stays one."
+    if a is None: return None
+    if everywhere(a): return np.broadcast_to(True, np.broadcast_to(0, a.shape)[idx].shape)
+    return read_only(a[idx])
+
+@patch
+def __getitem__(self: IntradayPanel, idx) -> IntradayPanel:
+    "Days by position: an int (keeps D=1), a slice, positions or a mask."
+    idx = _positions(idx, self.D, "day")
+    daily = "signals returns weights tradable dates extra universe".split()
+    return self.with_arrays(**{k: _cut(getattr(self, k), idx) for k in daily})
+
+@patch
+def stocks(self: IntradayPanel, idx) -> IntradayPanel:
+    "Stocks by position: an int (keeps N=1), a slice, positions (a permutation, say) or a mask."
+    idx, every = _positions(idx, self.N, "stock"), slice(None)
+    at = dict.fromkeys(("signals", "weights", "costs", "universe"), (every, idx)) | dict(tickers=idx)
+    at |= dict.fromkeys(("returns", "tradable", "extra"), (every, every, idx))
+    return self.with_arrays(**{k: _cut(getattr(self, k), i) for k, i in at.items()})
 
 # %% ../nbs/01_data.ipynb #e-between
 def _end_of(label, first):
@@ -234,281 +300,96 @@ def _between(dates, start, end):
     if not keep.any(): raise ValueError(f"no day from {start} to {end}: the panel has {dates.min()} to {dates.max()}")
     return keep
 
-# %% ../nbs/01_data.ipynb #e-shown
-class _Shown:
-    "Shows itself by its title and rows, as text and as HTML."
+# %% ../nbs/01_data.ipynb #e-days
+@patch
+def days(self: IntradayPanel, start, end) -> IntradayPanel:
+    "Days by label, both ends included; None leaves an end open, '2017-05' means the whole month."
+    return self[_between(self.dates, start, end)]
 
-    def _about(self) -> tuple[str, list[tuple[str, str]]]:
-        "The title, and rows of a name and what there is to say."
-        raise NotImplementedError
-
-    def __repr__(self) -> str:
-        title, rows = self._about()
-        width = 2 + max(len(name) for name, _ in rows)
-        return "\n".join([title, *(f"  {name:<{width}}{text}" for name, text in rows)])
-
-    def _repr_html_(self) -> str:
-        title, rows = self._about()
-        row = '<tr><th>{}</th><td style="text-align: left">{}</td></tr>'
-        rows = "".join(row.format(html.escape(name), html.escape(text)) for name, text in rows)
-        return f"<table><caption>{html.escape(title)}</caption>{rows}</table>"
-
-# %% ../nbs/01_data.ipynb #e-panel
-@dataclass(frozen=True, eq=False, repr=False)
-class IntradayPanel(_Shown):
-    """D days of T snapshots of N stocks: the one thing that every other module takes.
-
-    Checked once, on construction; cuts are not checked again. Arrays are read-only views, float32 ones are not copied,
-    a memory map stays one. Raises ValueError for shapes or values that make no sense, TypeError for a wrong dtype;
-    warns once where a day's book has one side only."""
-    signals: np.ndarray                 # (D, N) float32, known at the prior close
-    returns: np.ndarray                 # (D, T, N) float32, from the prior close to each snapshot; NaN = not quoted
-    weights: np.ndarray                 # (D, N) float32, raw: positive is long, negative short, 0 not in the book
-    tradable: np.ndarray | None = None  # (D, T, N) bool, where an exit is possible; default: wherever there is a quote
-    dates: np.ndarray | None = None     # (D,) increasing days (datetime64[D]) or integers; default 0, 1, ...
-    times: np.ndarray | None = None     # (T,) str, names of the snapshots; default t0, t1, ...
-    tickers: np.ndarray | None = None   # (N,) str; default S000, S001, ...
-    extra: np.ndarray | None = None     # (D, T, N, K) float32 or None, anything else known at each snapshot
-    costs: np.ndarray | None = None     # (2, N) float32, paid per unit of weight: to leave early, at the close; None: 0
-
-    def __post_init__(self):
-        for name, value in _shaped(self).items(): object.__setattr__(self, name, value)
-        _check_values(self)
-        mask = self.tradable
-        if mask is None or all(mask[days].all() for days in day_blocks(mask.shape)):
-            object.__setattr__(self, "tradable", _quoted(self.returns))
-
-    @classmethod
-    def synthetic(cls, D: int = 300, T: int = 8, N: int = 800, seed: int = 123, **options) -> IntradayPanel:
-        "The panel of `make_synthetic_data`, with its options, on business days from 2020-01-01."
-        return cls(*make_synthetic_data(D, T, N, seed, **options), dates=pd.bdate_range("2020-01-01", periods=D))
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        "(D, T, N)"
-        return self.returns.shape
-
-    D = property(lambda self: self.shape[0], doc="Number of days.")
-    T = property(lambda self: self.shape[1], doc="Number of snapshots a day.")
-    N = property(lambda self: self.shape[2], doc="Number of stocks.")
-    def __len__(self) -> int: return self.D
-
-    def _with(self, **arrays):
-        "A panel with some arrays replaced, not checked again."
-        new = object.__new__(type(self))
-        for f in fields(self): object.__setattr__(new, f.name, arrays.get(f.name, getattr(self, f.name)))
-        return new
-
-    def __getstate__(self):
-        return self.__dict__ | ({"tradable": np.True_} if _everywhere(self.tradable) else {})
-
-    def __setstate__(self, state):
-        state = state | {"tradable": np.broadcast_to(state["tradable"], state["returns"].shape)}
-        for k, v in state.items(): object.__setattr__(self, k, v if v is None else _read_only(v))
-
-    def __getitem__(self, idx) -> IntradayPanel:
-        "Days by position: an int (keeps D=1), a slice, positions or a mask."
-        idx = _positions(idx, self.D, "day")
-        names = ("signals", "returns", "weights", "tradable", "dates", "extra")
-        return self._with(**{k: _take(getattr(self, k), idx) for k in names})
-
-    def days(self, start, end) -> IntradayPanel:
-        "Days by label, both ends included; None leaves an end open, '2017-05' means the whole month."
-        return self[_between(self.dates, start, end)]
-
-    def stocks(self, idx) -> IntradayPanel:
-        "Stocks by position: an int (keeps N=1), a slice, positions (a permutation, say) or a mask."
-        idx, every = _positions(idx, self.N, "stock"), slice(None)
-        at = dict(signals=(every, idx), weights=(every, idx), tickers=idx)
-        at |= {k: (every, every, idx) for k in ("returns", "tradable", "extra")} | dict(costs=(every, idx))
-        return self._with(**{k: _take(getattr(self, k), i) for k, i in at.items()})
-
-    def with_costs(self, early_bps=0.0, close_bps=0.0) -> IntradayPanel:
-        """The same days with other costs, in basis points of what is traded: to leave before the close, and at it.
-
-        Each a number for all stocks, an array (N,), or a dict or Series by ticker that names them all."""
-        costs = np.stack([_by_ticker(k, v, self.tickers) for k, v in dict(early=early_bps, close=close_bps).items()])
-        return self._with(costs=_read_only((costs / 1e4).astype(np.float32)) if costs.any() else None)
-
-    def split(self, n_train_days: int) -> tuple[IntradayPanel, IntradayPanel]:
-        "The first `n_train_days` days and the rest, in time order."
-        if not 0 < n_train_days < self.D:
-            raise ValueError(f"n_train_days is {n_train_days} of {self.D} days: leave at least one for each part")
-        return self[:n_train_days], self[n_train_days:]
-
-    def marks(self) -> np.ndarray:
-        "(D, T, N) float32 without NaN, see `last_mark`; of a large memory map, ask a few days at a time."
-        return _read_only(last_mark(self.returns))
-
-    def to_frame(self) -> pd.DataFrame:
-        "One row for each day, snapshot and stock."
-        return _to_frame(self)
-
-    @classmethod
-    def from_frame(cls, df: pd.DataFrame) -> IntradayPanel:
-        "A panel from rows of date, time, ticker, return, signal, weight[, tradable, extra0, ...] in any order."
-        return cls(**_from_frame(df))
-
-    def fingerprint(self) -> str:
-        "Sixteen hexadecimal digits that change with any value or label of the panel."
-        return _fingerprint(self)
-
-    def save(self, folder, overwrite: bool = False) -> None:
-        "Write the panel to a folder of its own, whole or not at all; OSError where it cannot be written."
-        _save(self, folder, overwrite)
-
-    @classmethod
-    def load(cls, folder, mmap: bool = True) -> IntradayPanel:
-        "The panel that `save` wrote; with mmap its arrays stay on the disk. ValueError naming a file that is damaged."
-        return cls(**_load(folder, mmap))
-
-    def plot(self, day: int = 0, ax=None):
-        "One day's paths coloured by side, each side's weighted mean in bold; returns the Axes."
-        return _plot_day(self, day, ax)
-
-    def _about(self):
-        return f"IntradayPanel: {self.D} days x {self.T} snapshots x {self.N} stocks", _summary(self)
+@patch
+def split(self: IntradayPanel, n_train_days: int) -> tuple[IntradayPanel, IntradayPanel]:
+    "The first `n_train_days` days and the rest, in time order."
+    if not 0 < n_train_days < self.D:
+        raise ValueError(f"n_train_days is {n_train_days} of {self.D} days: leave at least one for each part")
+    return self[:n_train_days], self[n_train_days:]
 
 # %% ../nbs/01_data.ipynb #e-summary
-def _summary(p):
-    "What a panel says of itself."
+@patch
+def _about(self: IntradayPanel):
     def ends(a): return f"{a[0]} .. {a[-1]}" if len(a) > 1 else f"{a[0]}"
-    share = 1 if _everywhere(p.tradable) else p.tradable.mean()
-    long, short = ((s * p.weights > 0).sum(1).mean() for s in (1, -1))
-    rows = [(k, ends(getattr(p, k))) for k in ("dates", "times", "tickers")]
+    share = 1 if everywhere(self.tradable) else self.tradable.mean()
+    long, short = ((s * self.weights > 0).sum(1).mean() for s in (1, -1))
+    rows = [(k, ends(getattr(self, k))) for k in ("dates", "times", "tickers")]
     rows += [("book", f"{long:.0f} long, {short:.0f} short on an average day"), ("tradable", f"{share:.1%} of cells")]
-    if p.costs is not None:
-        early, close = 1e4 * p.costs.astype(np.float64).mean(1)
-        rows += [("costs", f"{early:.3g} bps to leave early, {close:.3g} bps at the close (averages)")]
-    return rows + ([] if p.extra is None else [("extra", f"{p.extra.shape[3]} more values a cell")])
+    if self.costs is not None:
+        early, close = 1e4 * self.costs.astype(np.float64).mean(1)
+        rows += [("costs", f"{early:.3g} bps to exit early, {close:.3g} bps at the close (averages)")]
+    if self.universe is not None: rows += [("universe", f"{self.universe.sum(1).mean():.0f} stocks on an average day")]
+    rows += [] if self.extra is None else [("extra", f"{self.extra.shape[3]} more values per cell")]
+    return f"IntradayPanel: {self.D} days x {self.T} snapshots x {self.N} stocks", rows
 
 # %% ../nbs/01_data.ipynb #e-plot
-def _plot_day(p, day, ax=None):
-    "Paths of one day from the prior close on, in percent; bold: the weighted mean of each side."
-    import matplotlib.pyplot as plt
+def _draw_side(ax, x, paths, marks, w, colour, name):
+    "The paths of one side, thin, and their weighted mean in bold."
     from matplotlib.collections import LineCollection
-    one, x = p[day], np.arange(-1, p.T)
+    thin = LineCollection([np.column_stack([x, y]) for y in paths.T], colors=colour, lw=0.6)
+    thin.set_alpha(float(np.clip(15 / len(w), 0.08, 0.6)))
+    ax.add_collection(thin)
+    for c, lw, label in (("white", 4, None), (colour, 2.5, f"{name} side, weighted mean")):
+        ax.plot(x, marks @ w / w.sum(), color=c, lw=lw, label=label)
+
+@patch
+def plot(self: IntradayPanel, day: int = 0, ax=None):
+    "One day's paths coloured by side, each side's weighted mean in bold; returns the Axes."
+    import matplotlib.pyplot as plt
+    one, x = self[day], np.arange(-1, self.T)
     w, paths, marks = one.weights[0], *(np.vstack([0 * a[0, :1], 100 * a[0]]) for a in (one.returns, one.marks()))
-    paths[0] = 0
-    ax = ax or plt.subplots(figsize=(7, 3))[1]
-    for side, colour, name in ((w > 0, COLOURS["long"], "long"), (w < 0, COLOURS["short"], "short")):
-        if not side.any(): continue
-        thin = LineCollection([np.column_stack([x, y]) for y in paths[:, side].T], colors=colour, lw=0.6)
-        thin.set_alpha(float(np.clip(15 / side.sum(), 0.08, 0.6)))
-        ax.add_collection(thin)
-        ax.plot(x, marks[:, side] @ w[side] / w[side].sum(), color="white", lw=4)
-        ax.plot(x, marks[:, side] @ w[side] / w[side].sum(), color=colour, lw=2.5, label=f"{name} side, weighted mean")
+    paths[0], ax = 0, ax or plt.subplots(figsize=(7, 3))[1]
+    for side, name in ((w > 0, "long"), (w < 0, "short")):
+        if side.any(): _draw_side(ax, x, paths[:, side], marks[:, side], w[side], COLOURS[name], name)
     ax.axhline(0, color=COLOURS["hold"], lw=0.8)
-    ax.set(title=f"Day {one.dates[0]}, {p.N} stocks", xlabel="snapshot", ylabel="return since prior close (%)")
-    ax.set_xticks(x, ["prior\nclose", *p.times])
+    ax.set(title=f"Day {one.dates[0]}, {self.N} stocks", xlabel="snapshot", ylabel="return since prior close (%)")
+    ax.set_xticks(x, ["prior\nclose", *self.times])
     ax.legend(loc="upper left", fontsize=8)
     return ax
-
-# %% ../nbs/01_data.ipynb #e-toframe
-_COSTS = ("cost_early", "cost_close")  # columns of a long table, shares of the weight
-
-def _to_frame(p):
-    "The long table of a panel; times and tickers are categories, so that their order is kept."
-    (D, T, N), codes = p.shape, pd.Categorical.from_codes
-    table = {"date": np.repeat(p.dates, T * N),
-             "time": codes(np.tile(np.repeat(np.arange(T), N), D), categories=p.times, ordered=True),
-             "ticker": codes(np.tile(np.arange(N), D * T), categories=p.tickers),
-             "return": p.returns.ravel(), "signal": np.repeat(p.signals, T, axis=0).ravel(),
-             "weight": np.repeat(p.weights, T, axis=0).ravel(), "tradable": p.tradable.ravel()}
-    if p.extra is not None: table |= {f"extra{k}": p.extra[..., k].ravel() for k in range(p.extra.shape[3])}
-    if p.costs is not None: table |= {k: np.tile(c, D * T) for k, c in zip(_COSTS, p.costs)}
-    return pd.DataFrame(table)
-
-# %% ../nbs/01_data.ipynb #e-codes
-def _codes(df, name):
-    "Each row's position on one axis, and that axis: dates sorted, categories in their order, other labels t2 < t10."
-    col = df[name]
-    if col.isna().any(): raise ValueError(f"{name} is missing in row {int(col.isna().argmax())}")
-    if name == "date":
-        axis, codes = np.unique(_as_dates(col), return_inverse=True)
-        return codes, axis
-    if isinstance(col.dtype, pd.CategoricalDtype):
-        col = col.cat.remove_unused_categories()
-        return col.cat.codes.to_numpy().astype(np.int64), col.cat.categories
-    codes, axis = pd.factorize(col.astype(str))
-    def natural(i): return [int(s) if k % 2 else s for k, s in enumerate(re.split(r"(\d+)", axis[i]))]
-    order = sorted(range(len(axis)), key=natural)
-    return np.argsort(order)[codes], axis[order]
-
-def _numbers(df, name, dtype=np.float32):
-    "One column as floats."
-    if getattr(df[name].dtype, "kind", "O") not in "fiu":
-        raise TypeError(f"column {name} has dtype {df[name].dtype}: give numbers")
-    with np.errstate(over="ignore"): return df[name].to_numpy(dtype=dtype, na_value=np.nan)
-
-# %% ../nbs/01_data.ipynb #e-fromframe
-def _from_frame(df):
-    "The fields of the panel that a long table describes."
-    if not isinstance(df, pd.DataFrame): raise TypeError(f"the table is a {type(df).__name__}: give a DataFrame")
-    twice = df.columns[df.columns.duplicated()]
-    if len(twice): raise ValueError(f"the table has column {twice[0]} twice: give each once")
-    lacking = [c for c in ("date", "time", "ticker", "return", "signal", "weight") if c not in df]
-    if lacking: raise ValueError(f"the table lacks the columns {', '.join(lacking)}")
-    if not len(df): raise ValueError("the table is empty: it has no rows")
-    (d, dates), (t, times), (n, tickers) = (_codes(df, c) for c in ("date", "time", "ticker"))
-    shape = D, T, N = len(dates), len(times), len(tickers)
-    cell, book = (d * T + t) * N + n, d * N + n
-    def refuse(bad, what):
-        i = bad.argmax()
-        if bad[i]: raise ValueError(f"{what} at row {i}: {dates[d[i]]}, {times[t[i]]}, {tickers[n[i]]}")
-    def fill(values, at, shape, empty):
-        out = np.full(shape, empty, values.dtype)
-        out.flat[at] = values
-        return out
-    refuse(pd.Series(cell).duplicated().to_numpy(), "date, time and ticker are there a second time")
-    out = dict(dates=dates, times=times, tickers=tickers, returns=fill(_numbers(df, "return"), cell, shape, np.nan))
-    for name in ("signal", "weight"):
-        values = _numbers(df, name, np.float64)
-        out[name + "s"] = daily = fill(values[::-1], book[::-1], (D, N), 0)
-        again = daily.flat[book]
-        refuse((again != values) & ~(np.isnan(again) & np.isnan(values)), f"{name} changes within a day")
-    if "tradable" in df:
-        out["tradable"] = fill(mask := df["tradable"].to_numpy(), cell, shape, False)
-        if mask.dtype != bool: raise TypeError(f"column tradable has dtype {mask.dtype}: give booleans")
-    if any(c in df for c in _COSTS):
-        out["costs"] = np.zeros((2, N), np.float32)
-        for name, own in zip(_COSTS, out["costs"]):
-            if name not in df: raise ValueError(f"the table lacks the column {name}: give {' and '.join(_COSTS)}")
-            own[n[::-1]] = values = _numbers(df, name)[::-1]
-            refuse(own[n] != values[::-1], f"{name} is not the same on all rows of its ticker")
-    extra = sorted((c for c in df if re.fullmatch(r"extra\d+", str(c))), key=lambda c: int(c[5:]))
-    if extra: out["extra"] = np.stack([fill(_numbers(df, c), cell, shape, np.nan) for c in extra], -1)
-    return out
 
 # %% ../nbs/01_data.ipynb #e-files
 _FORMAT = 1  # of a panel's folder
 
-class _Plain:
+class _PlainFile:
     "A file written through Python: numpy's own way can lose the end of an array on a full disk, and not say so."
     def __init__(self, write): self.write = write
 
-def _save(p, folder, overwrite):
-    "One .npy file an array; a mask that is True everywhere is left out, as the constructor knows it."
-    arrays = {f.name: getattr(p, f.name) for f in fields(p)}
-    arrays = {k: a for k, a in arrays.items() if a is not None and not (k == "tradable" and _everywhere(a))}
-    def writer(a): return lambda file: np.save(_Plain(file.write), a, allow_pickle=False)
+@patch
+def save(self: IntradayPanel, folder, overwrite: bool = False) -> None:
+    "Write the panel to a folder of its own, whole or not at all; OSError where it cannot be written."
+    arrays = {f.name: getattr(self, f.name) for f in fields(self)}
+    arrays = {k: a for k, a in arrays.items() if a is not None and not (k == "tradable" and everywhere(a))}
+    def writer(a): return lambda file: np.save(_PlainFile(file.write), a, allow_pickle=False)
     write_folder(folder, "panel", {f"{k}.npy": writer(a) for k, a in arrays.items()},
-                 dict(format_version=_FORMAT, shape=list(p.shape)), overwrite)
+                 dict(format_version=_FORMAT, shape=list(self.shape)), overwrite)
 
-def _load(folder, mmap):
-    "The arrays of a panel's folder, their checksums checked."
+@patch
+@classmethod
+def load(cls: IntradayPanel, folder, mmap: bool = True) -> IntradayPanel:
+    "The panel that `save` wrote; with mmap its arrays stay on the disk. ValueError naming a file that is damaged."
     names = [name[:-4] for name in read_folder(folder, "panel", _FORMAT)["files"]]
-    large = ("signals", "returns", "weights", "tradable", "extra")
+    large = ("signals", "returns", "weights", "tradable", "extra", "universe")
     def read(k): return np.load(Path(folder) / f"{k}.npy", "r" if mmap and k in large else None, allow_pickle=False)
-    return {k: read(k) for k in names}
+    return cls(**{k: read(k) for k in names})
 
 # %% ../nbs/01_data.ipynb #e-fingerprint
-def _fingerprint(p):
-    "SHA-256 of all arrays, a block of days at a time; a mask that is True everywhere counts as none."
+@patch
+def fingerprint(self: IntradayPanel) -> str:
+    "Sixteen hexadecimal digits that change with any value or label of the panel."
     found = hashlib.sha256()
-    for f in fields(p):
-        a = getattr(p, f.name)
-        if a is None or (f.name == "tradable" and _everywhere(a)): continue
+    for f in fields(self):
+        a = getattr(self, f.name)
+        if a is None or (f.name == "tradable" and everywhere(a)): continue
         found.update(f"{f.name} {a.dtype.str} {a.shape}".encode())
         for block in day_blocks(a.shape): found.update(a[block].tobytes())
     return found.hexdigest()[:16]
+
+# %% ../nbs/01_data.ipynb #tmp-alias
+from eod_exit_ppo.checks import whole_number as _whole, as_array as _array, list_of_names as _names, read_only as _read_only
+_as_dates, _Shown, _everywhere = as_dates, Shown, everywhere  # on its way out

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from .data import IntradayPanel, _array, _as_dates, _names, _read_only, _whole, last_mark
 from .files import read_sealed, write_sealed
-from .payoff import check_exit_steps
+from .exits import check_exit_steps
 
 # %% auto #0
 __all__ = ['since_prior', 'LiveDay', 'replay']
@@ -304,7 +304,7 @@ class LiveDay:
                           exit_step=np.where(leaves, t, s.exit_step), chance=np.where(asked, chance, s.chance))
 
     def _so_far(self, told):
-        return self._panel._with(**{k: None if (x := getattr(told, k)) is None else _read_only(x)
+        return self._panel.with_arrays(**{k: None if (x := getattr(told, k)) is None else _read_only(x)
                                     for k in ("returns", "tradable", "extra")})
 
     @property

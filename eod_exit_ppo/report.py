@@ -18,7 +18,8 @@ from .data import IntradayPanel
 from .evaluate import (COLOURS, break_even, compare, daily_payoffs, decide, plot_costs, plot_day,
                                    plot_exit_times, plot_hazard, plot_payoff)
 from .files import write_whole
-from .payoff import exposure, payoff
+from .exits import exposure
+from .objective import payoff
 from .runs import Judged, costs_said, holds_walk
 
 # %% auto #0

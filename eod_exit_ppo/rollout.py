@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from .data import IntradayPanel
 from .features import FeatureSet
 from .model import FoldedNet, check_width, row_heads
-from .payoff import may_act, net_marks
+from .exits import may_act, net_marks
 from .weights import normalize_neutral
 
 # %% auto #0

@@ -15,7 +15,7 @@ from .baselines import ExitAt, Hold, LeastSquaresMC, Threshold
 from .data import IntradayPanel
 from .evaluate import decide
 from .files import read_folder, write_folder
-from .payoff import payoff
+from .objective import payoff
 from .walk_forward import WalkForwardResult
 
 # %% auto #0

@@ -31,7 +31,7 @@ from .data import IntradayPanel, _array, _Shown, _whole, day_blocks
 from .evaluate import COLOURS, compare, decide
 from .features import FeatureSet
 from .files import locked, write_whole
-from .payoff import payoff
+from .objective import payoff
 from .ppo import PPOConfig
 
 # %% auto #0
@@ -492,4 +492,4 @@ def _in_order(panel):
     arrays = {f.name: getattr(panel, f.name) for f in fields(panel)}
     odd = {k: np.ascontiguousarray(a) for k, a in arrays.items()
            if a is not None and any(a.strides) and not a.flags.c_contiguous}
-    return panel._with(**odd) if odd else panel
+    return panel.with_arrays(**odd) if odd else panel

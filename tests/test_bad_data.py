@@ -24,7 +24,8 @@ from eod_exit_ppo.gae import gae
 from eod_exit_ppo.live import LiveDay, replay
 from eod_exit_ppo.market import daily_closes, from_bars, momentum
 from eod_exit_ppo.model import ActorCritic
-from eod_exit_ppo.payoff import exposure, first_exit, payoff
+from eod_exit_ppo.exits import exposure, first_exit
+from eod_exit_ppo.objective import payoff
 from eod_exit_ppo.ppo import PPOConfig
 from eod_exit_ppo.synthetic import make_synthetic_data
 from eod_exit_ppo.walk_forward import WalkForward, check_folds, walk_forward

@@ -19,7 +19,7 @@ from eod_exit_ppo.direct import DirectGradient
 from eod_exit_ppo.features import FeatureSet, base_features, feature_set, path_features
 from eod_exit_ppo.live import LiveDay, replay
 from eod_exit_ppo.market import daily_closes, from_bars, momentum, reversal, synthetic_bars
-from eod_exit_ppo.payoff import first_exit, may_act
+from eod_exit_ppo.exits import first_exit, may_act
 from eod_exit_ppo.ppo import PPOConfig
 from eod_exit_ppo.walk_forward import WalkForward, walk_forward
 

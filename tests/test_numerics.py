@@ -11,7 +11,7 @@ from eod_exit_ppo.agent import FactorizedPPOEOD, LearnedPolicy
 from eod_exit_ppo.data import IntradayPanel
 from eod_exit_ppo.direct import DirectGradient
 from eod_exit_ppo.features import FeatureSet, path_features
-from eod_exit_ppo.payoff import payoff
+from eod_exit_ppo.objective import payoff
 from eod_exit_ppo.ppo import PPOConfig
 
 pytestmark = pytest.mark.filterwarnings("error", "ignore:the book lacks a side:UserWarning")

@@ -113,11 +113,11 @@ def test_search_by_hand(tab, host, trouble):
 
 def test_opening_a_notebook_gives_the_clean_one(tab, host):
     page = tab()
-    page.goto(f"{host}/nbs/03_payoff.html")
+    page.goto(f"{host}/nbs/03_exits.html")
     with page.expect_download() as download:
         page.get_by_role("link", name="Open this notebook").click()
     text = Path(download.value.path()).read_text(encoding="utf-8")
-    assert download.value.suggested_filename == "03_payoff.ipynb"
+    assert download.value.suggested_filename == "03_exits.ipynb"
     assert '"nbformat": 4' in text and "#| hide" not in text and "#| export" not in text
 
 

@@ -3,7 +3,7 @@ __version__ = "0.1.0"
 
 try:
     from .agent import METRICS, FactorizedPPOEOD, LearnedPolicy, main, plot_history
-    from .baselines import ExactOptimum, ExitAt, Hindsight, Hold, LeastSquaresMC, Threshold
+    from .baselines import ExactOptimum, ExitAt, Hindsight, Hold, LeastSquaresMC, LevelRule, Threshold
     from .data import IntradayPanel, make_synthetic_data
     from . import frames  # noqa: F401  a panel's to_frame and from_frame
     from .direct import DirectGradient
@@ -11,6 +11,7 @@ try:
     from .features import FeatureSet, check_causal, make_features_and_context
     from .gae import gae  # after the modules are loaded: the function, not its module
     from .live import LiveDay, replay
+    from .lookahead import check_no_lookahead
     from .market import daily_closes, from_bars, momentum, reversal, synthetic_bars
     from .model import ActorCritic
     from .exits import Exits, exposure, first_exit, may_act
@@ -39,6 +40,7 @@ __all__ = [
     "IntradayPanel",
     "LearnedPolicy",
     "LeastSquaresMC",
+    "LevelRule",
     "LiveDay",
     "Objective",
     "PPOConfig",
@@ -47,6 +49,7 @@ __all__ = [
     "Threshold",
     "WalkForward",
     "check_causal",
+    "check_no_lookahead",
     "compare",
     "daily_closes",
     "exposure",

@@ -4,31 +4,29 @@
 
 # %% ../nbs/10_baselines.ipynb #imports
 from __future__ import annotations
-
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Real
-
 import numpy as np
 import torch
-
+from .checks import patch, place, whole_number
 from .data import IntradayPanel, day_blocks, synthetic_alpha
-from .exits import first_exit, may_act, net_marks
+from .exits import first_exit, may_act
+from .objective import PanelDays, Payoff
 from .weights import normalize_neutral
 
 # %% auto #0
-__all__ = ['aligned_marks', 'Hold', 'ExitAt', 'in_blocks', 'Hindsight', 'best_level', 'record_trades', 'Threshold',
-           'ExactOptimum', 'own_state', 'weighted_least_squares', 'LeastSquaresMC', 'check_no_lookahead']
+__all__ = ['aligned_marks', 'Hold', 'ExitAt', 'in_blocks', 'Hindsight', 'LevelRule', 'best_level', 'record_trades', 'Threshold',
+           'ExactOptimum', 'own_state', 'weighted_least_squares', 'LeastSquaresMC']
 
 # %% ../nbs/10_baselines.ipynb #aligned
 def aligned_marks(
     panel: IntradayPanel,  # D days, T snapshots, N stocks
 ) -> np.ndarray:           # (D, T, N) float32, what each position has made so far, 0 where the weight is 0
-    "What leaving would bring each position, after costs: `sign(w) * mark`, less the cost of leaving there."
+    "What an exit would bring each position, after costs: the payoff's credit, `sign(w) * mark` less the cost."
     if not isinstance(panel, IntradayPanel):
         raise TypeError(f"panel is a {type(panel).__name__}: give an IntradayPanel")
-    return np.sign(panel.weights)[:, None, :] * net_marks(panel)
+    return Payoff().credit(None, PanelDays(panel)).numpy()
 
 # %% ../nbs/10_baselines.ipynb #hold
 @dataclass(frozen=True)
@@ -42,14 +40,11 @@ class Hold:
 # %% ../nbs/10_baselines.ipynb #exit-at
 @dataclass(frozen=True)
 class ExitAt:
-    "Leave every stock at snapshot `k`, or at the first one after it at which it can be traded."
+    "Exit every stock at snapshot `k`, or at the first one after it at which it can be traded."
 
     k: int  # the snapshot, 0..T-1; T-1 is holding
 
-    def __post_init__(self):
-        if isinstance(self.k, bool) or not isinstance(self.k, (int, np.integer)):
-            raise TypeError(f"k is {self.k!r}: give the snapshot's position as a whole number")
-        if self.k < 0: raise ValueError(f"k is {self.k}: snapshots are counted from 0")
+    def __post_init__(self): whole_number("k", self.k)
 
     def exit_steps(self, panel: IntradayPanel) -> np.ndarray:
         "(D, N) int64: `k` where the stock may act there. Raises ValueError if the panel has no snapshot `k`."
@@ -71,7 +66,7 @@ def in_blocks(
 # %% ../nbs/10_baselines.ipynb #hindsight
 @dataclass(frozen=True)
 class Hindsight:
-    "Perfect foresight: each stock leaves at its best snapshot. An upper bound, not a policy to trade."
+    "Perfect foresight: each stock is exited at its best snapshot. An upper bound, not a policy to trade."
 
     def exit_steps(self, panel: IntradayPanel) -> np.ndarray:
         "(D, N) int64: the best snapshot, seen from the end of the day; the earliest of equals."
@@ -82,6 +77,30 @@ class Hindsight:
         allowed = may_act(panel)
         allowed[:, -1] = True
         return np.where(allowed, aligned_marks(panel), -np.inf).argmax(1)
+
+# %% ../nbs/10_baselines.ipynb #e-level-rule
+class LevelRule:
+    "Exit when the aligned return is above what staying is worth: write `continuation(panel)`, and the rest follows."
+
+    def continuation(
+        self,
+        panel: IntradayPanel,  # D days, T snapshots, N stocks
+    ) -> np.ndarray:           # (D, T-1, N) float64 or what broadcasts to it; inf: never exit
+        "What staying is worth after each snapshot, as an aligned return."
+        raise NotImplementedError(f"{type(self).__name__} has no continuation(panel)")
+
+    def advantage(
+        self,
+        panel: IntradayPanel,  # D days, T snapshots, N stocks
+    ) -> np.ndarray:           # (D, T, N) float64, aligned return; 0 at the last snapshot, where there is no choice
+        "By how much exiting now beats staying."
+        out = np.zeros(panel.shape)
+        out[:, :-1] = aligned_marks(panel)[:, :-1] - self.continuation(panel)
+        return out
+
+    def exit_steps(self, panel: IntradayPanel) -> np.ndarray:
+        "(D, N) int64: the first snapshot at which exiting beats staying. Raises what `continuation` raises."
+        return in_blocks(lambda p: first_exit(may_act(p) & (self.advantage(p) > 0)), panel)
 
 # %% ../nbs/10_baselines.ipynb #best-level
 def best_level(
@@ -116,8 +135,8 @@ def record_trades(
 
 # %% ../nbs/10_baselines.ipynb #threshold
 @dataclass(frozen=True, eq=False)
-class Threshold:
-    "Leave a stock once its aligned return is above a level."
+class Threshold(LevelRule):
+    "Exit a stock once its aligned return is above a level."
 
     level: float | np.ndarray  # aligned return: one number for all snapshots, or (T-1,), one each
 
@@ -130,53 +149,52 @@ class Threshold:
         level.setflags(write=False)
         object.__setattr__(self, "level", level if level.ndim else float(level))
 
-    @classmethod
-    def fit(
-        cls,
-        train: IntradayPanel,       # the days to fit on
-        per_snapshot: bool = True,  # one level a snapshot, or one for the whole day
-        sweeps: int = 20,           # at most this many passes over the snapshots
-    ) -> Threshold:                 # the levels with the largest payoff on these days
-        "Fit the level or levels to the weighted payoff of the training days."
-        x, act, w = aligned_marks(train), may_act(train), _capital(train)
-        level = best_level(*record_trades(x, act, w))
-        if not per_snapshot:
-            return cls(level)
-        levels = np.full(train.T - 1, level)
-        for _ in range(sweeps):
-            before = levels.copy()
-            for t in range(train.T - 2, -1, -1):
-                exits = _over(x, act, levels[:, None])
-                here = act[:, t] & ~exits[:, :t].any(1)
-                exits[:, t] = False
-                later = np.take_along_axis(x, first_exit(exits)[:, None], 1)[:, 0]
-                levels[t] = best_level(x[:, t][here], later[here], w[here])
-            if np.array_equal(levels, before):
-                break
-        return cls(levels)
-
-    def exit_steps(self, panel: IntradayPanel) -> np.ndarray:
-        "(D, N) int64: the first snapshot above its level. Raises ValueError if the levels are not the panel's T-1."
+    def continuation(self, panel: IntradayPanel) -> np.ndarray:
+        "(T-1 or 1, 1) float64: the levels. Raises ValueError if they are not the panel's T-1."
         level = np.atleast_1d(self.level)
         if np.ndim(self.level) and len(level) != panel.T - 1:
             raise ValueError(f"level has {len(level)} entries, but the panel's {panel.T} snapshots need {panel.T - 1}")
-        return in_blocks(lambda p: first_exit(_over(aligned_marks(p), may_act(p), level[:, None])), panel)
+        return level[:, None]
 
-
+# %% ../nbs/10_baselines.ipynb #e-threshold-sweep
 def _capital(panel):
     "(D, N) float64, the absolute normalized weights."
     return np.abs(normalize_neutral(panel.weights)).astype(np.float64)
 
+def _improved(levels, x, act, w):
+    "One sweep: each snapshot's level once more, from the last to the first, the others held still."
+    levels = levels.copy()
+    for t in range(len(levels) - 1, -1, -1):
+        exits = np.zeros(x.shape, bool)
+        exits[:, :-1] = act[:, :-1] & (x[:, :-1] > levels[:, None])
+        here = act[:, t] & ~exits[:, :t].any(1)
+        exits[:, t] = False
+        later = np.take_along_axis(x, first_exit(exits)[:, None], 1)[:, 0]
+        levels[t] = best_level(x[:, t][here], later[here], w[here])
+    return levels
 
-def _over(x, act, level):
-    "(D, T, N) bool: may act and above the level, which broadcasts to (D, T-1, N); never at the last snapshot."
-    exits = np.zeros(x.shape, bool)
-    exits[:, :-1] = act[:, :-1] & (x[:, :-1] > level)
-    return exits
+# %% ../nbs/10_baselines.ipynb #e-threshold-fit
+@patch
+@classmethod
+def fit(
+    cls: Threshold,
+    train: IntradayPanel,       # the days to fit on
+    per_snapshot: bool = True,  # one level per snapshot, or one for the whole day
+    sweeps: int = 20,           # at most this many passes over the snapshots
+) -> Threshold:                 # the levels with the largest payoff on these days
+    "Fit the level or levels to the weighted payoff of the training days."
+    x, act, w = aligned_marks(train), may_act(train), _capital(train)
+    level = best_level(*record_trades(x, act, w))
+    if not per_snapshot: return cls(level)
+    levels = np.full(train.T - 1, level)
+    for _ in range(sweeps):
+        before, levels = levels, _improved(levels, x, act, w)
+        if np.array_equal(levels, before): break
+    return cls(levels)
 
 # %% ../nbs/10_baselines.ipynb #exact
 @dataclass(frozen=True, eq=False)
-class ExactOptimum:
+class ExactOptimum(LevelRule):
     "The best stopping rule for `x_t = alpha * u * f_t + N(0, noise^2)`, by backward induction."
 
     f: np.ndarray         # (T,) share of the alpha realized by each snapshot
@@ -198,53 +216,48 @@ class ExactOptimum:
         object.__setattr__(self, "f", f)
 
     @classmethod
-    def synthetic(
-        cls,
-        D: int = 300,     # days
-        T: int = 8,       # snapshots
-        N: int = 800,     # stocks
-        seed: int = 123,  # the seed of the data
-    ) -> ExactOptimum:    # knows the alpha schedule of these data
+    def synthetic(cls, D: int = 300, T: int = 8, N: int = 800, seed: int = 123) -> ExactOptimum:
         "The optimum for `IntradayPanel.synthetic(D, T, N, seed)`."
         return cls(synthetic_alpha(D, T, N, seed))
 
-    def boundary(
-        self,
-        abs_signal: np.ndarray,  # (...) the signal seen from the position, sign(w) * s; |s| where w has the sign of s
-        costs: np.ndarray = (0, 0),  # (2, ...) of leaving early and at the close, shares of the weight
-    ) -> np.ndarray:             # (T-1, ...) float64, leave at t if what it brings after costs is above [t]
-        "The exit boundary, which is also the value of going on after each snapshot."
-        return self._induction(abs_signal, costs)[1:]
+# %% ../nbs/10_baselines.ipynb #e-induction
+@patch
+def _induction(self: ExactOptimum, u, costs):
+    "(T, ...): c_{-1}, c_0, ..., c_{T-2}."
+    u, (early, close) = np.asarray(u, dtype=np.float64), np.asarray(costs, dtype=np.float64)
+    c = [self.alpha * u * self.f[-1] - close]
+    for f in self.f[-2::-1]:
+        z = (self.alpha * u * f - early - c[0]) / self.noise
+        phi = np.exp(-z.clip(-40, 40)**2 / 2) / np.sqrt(2 * np.pi)  # 0 beyond, and no overflow on the way
+        Phi = torch.special.ndtr(torch.as_tensor(z)).numpy()
+        c.insert(0, c[0] + self.noise * (z * Phi + phi))
+    return np.stack(c)
 
-    def value(
-        self,
-        abs_signal: np.ndarray,  # (...) as in `boundary`
-        costs: np.ndarray = (0, 0),  # (2, ...) likewise
-    ) -> np.ndarray:             # (...) float64, expected aligned return at the exit, after costs
-        "What a position is worth at the prior close if it is left at the best moment."
-        return self._induction(abs_signal, costs)[0]
+# %% ../nbs/10_baselines.ipynb #e-boundary
+@patch
+def boundary(
+    self: ExactOptimum,
+    abs_signal: np.ndarray,  # (...) the signal seen from the position, sign(w) * s; |s| where w has the sign of s
+    costs: np.ndarray = (0, 0),  # (2, ...) of an exit before the close and at it, shares of the weight
+) -> np.ndarray:             # (T-1, ...) float64, exit at t if what it brings after costs is above [t]
+    "The exit boundary, which is also the value of staying after each snapshot."
+    return self._induction(abs_signal, costs)[1:]
 
-    def exit_steps(self, panel: IntradayPanel) -> np.ndarray:
-        "(D, N) int64: the first snapshot above the boundary. Raises ValueError if the panel's T is not that of `f`."
-        if panel.T != len(self.f): raise ValueError(f"panel has {panel.T} snapshots, but f has {len(self.f)}")
-        return in_blocks(self._first_above, panel)
+@patch
+def value(
+    self: ExactOptimum,
+    abs_signal: np.ndarray,  # (...) as in `boundary`
+    costs: np.ndarray = (0, 0),  # (2, ...) likewise
+) -> np.ndarray:             # (...) float64, expected aligned return at the exit, after costs
+    "What a position is worth at the prior close if it is exited at the best moment."
+    return self._induction(abs_signal, costs)[0]
 
-    def _first_above(self, panel):
-        "Exit steps of one block of days."
-        costs = (0, 0) if panel.costs is None else panel.costs
-        c = self.boundary(np.sign(panel.weights) * panel.signals, costs)  # (T-1, D, N)
-        return first_exit(_over(aligned_marks(panel), may_act(panel), np.moveaxis(c, 0, 1)))
-
-    def _induction(self, u, costs):
-        "(T, ...): c_{-1}, c_0, ..., c_{T-2}."
-        u, (early, close) = np.asarray(u, dtype=np.float64), np.asarray(costs, dtype=np.float64)
-        c = [self.alpha * u * self.f[-1] - close]
-        for f in self.f[-2::-1]:
-            z = (self.alpha * u * f - early - c[0]) / self.noise
-            phi = np.exp(-z.clip(-40, 40)**2 / 2) / np.sqrt(2 * np.pi)  # 0 beyond, and no overflow on the way
-            Phi = torch.special.ndtr(torch.as_tensor(z)).numpy()
-            c.insert(0, c[0] + self.noise * (z * Phi + phi))
-        return np.stack(c)
+@patch
+def continuation(self: ExactOptimum, panel: IntradayPanel) -> np.ndarray:
+    "(D, T-1, N) float64: the boundary of each position. Raises ValueError if the panel's T is not that of `f`."
+    if panel.T != len(self.f): raise ValueError(f"panel has {panel.T} snapshots, but f has {len(self.f)}")
+    costs = (0, 0) if panel.costs is None else panel.costs
+    return np.moveaxis(self.boundary(np.sign(panel.weights) * panel.signals, costs), 0, 1)
 
 # %% ../nbs/10_baselines.ipynb #own-state
 def own_state(
@@ -271,98 +284,57 @@ def weighted_least_squares(
     beta = np.linalg.lstsq(r[:, :-1], r[:, -1], rcond=1e-10)[0]
     return beta * scale[-1] / scale[:-1]
 
+# %% ../nbs/10_baselines.ipynb #e-basis
+def checked_basis(basis: Callable, panel: IntradayPanel) -> np.ndarray:
+    "The basis of a panel, checked: shape, and finite wherever a stock may act."
+    b, shape = np.asarray(basis(panel)), (panel.D, panel.T, panel.N)
+    if b.ndim != 4 or b.shape[:3] != shape:
+        raise ValueError(f"basis gives shape {b.shape}: it should be {shape + ('K',)}, one value for each function")
+    if not (bad := ~np.isfinite(b)).any(): return b
+    if len(bad := np.argwhere(bad.any(-1) & may_act(panel))): raise ValueError(
+        f"basis has {len(bad)} rows that are not finite, the first at {place(panel, *bad[0])}: "
+        "give numbers where it may act")
+    return np.where(np.isfinite(b), b, 0)
+
 # %% ../nbs/10_baselines.ipynb #lsmc
 @dataclass(frozen=True, eq=False)
-class LeastSquaresMC:
-    "Longstaff-Schwartz (2001): leave once the aligned return is above its regressed value of going on."
+class LeastSquaresMC(LevelRule):
+    "Longstaff-Schwartz (2001): exit once the aligned return is above its regressed value of staying."
 
-    coef: np.ndarray              # (T-1, K) coefficients of the basis, one row a snapshot
+    coef: np.ndarray              # (T-1, K) coefficients of the basis, one row per snapshot
     rows: np.ndarray              # (T-1,) stock-days each row was fitted on; with fewer than K it never exits there
     basis: Callable = own_state   # panel -> (D, T, N, K), row t from snapshots up to t of that day only
 
-    @classmethod
-    def fit(
-        cls,
-        train: IntradayPanel,        # the days to fit on
-        basis: Callable = own_state, # panel -> (D, T, N, K)
-    ) -> LeastSquaresMC:             # the fitted policy
-        "Regress backwards through the training days. Raises ValueError if `basis` has a wrong shape or is not finite."
-        x, act, w = aligned_marks(train), may_act(train), _capital(train)
-        b = _basis(basis, train)
-        T, K = train.T, b.shape[-1]
-        coef, rows = np.zeros((T - 1, K)), act[:, :-1].sum((0, 2))
-        y = x[:, -1].astype(np.float64)
-        for t in range(T - 2, -1, -1):
-            if rows[t] < K:
-                continue
-            here = act[:, t]
-            b_t = b[:, t][here].astype(np.float64)
-            coef[t] = weighted_least_squares(b_t, y[here], w[here])
-            y[here] = np.where(x[:, t][here] > b_t @ coef[t], x[:, t][here], y[here])
-        return cls(coef, rows, basis)
+    def continuation(self, panel: IntradayPanel) -> np.ndarray:
+        """(D, T-1, N) float64: the expected aligned return of staying; inf where not fitted.
 
-    def continuation(
-        self,
-        panel: IntradayPanel,  # D days, T snapshots, N stocks
-    ) -> np.ndarray:           # (D, T-1, N) float64, the expected aligned return of going on; inf where not fitted
-        "What going on is worth after each snapshot. Raises ValueError if the panel's T is not the fitted one."
+        Raises ValueError if the panel's T, or the number of basis functions, is not the fitted one."""
         if panel.T != len(self.coef) + 1:
             raise ValueError(f"panel has {panel.T} snapshots, but the policy was fitted on {len(self.coef) + 1}")
-        b = _basis(self.basis, panel)
+        b = checked_basis(self.basis, panel)
         if b.shape[-1] != self.coef.shape[1]:
             raise ValueError(f"basis gives {b.shape[-1]} functions, but the policy was fitted on {self.coef.shape[1]}")
         c = np.full((panel.D, panel.T - 1, panel.N), np.inf)
         for t in np.flatnonzero(self.rows >= b.shape[-1]): c[:, t] = b[:, t] @ self.coef[t]
         return c
 
-    def exit_steps(self, panel: IntradayPanel) -> np.ndarray:
-        "(D, N) int64: the first snapshot at which the aligned return is above the value of going on."
-        def decide(p): return first_exit(_over(aligned_marks(p), may_act(p), self.continuation(p)))
-        return in_blocks(decide, panel)
-
-
-def _basis(basis, panel):
-    "The basis of a panel, checked: shape, and finite wherever a stock may act."
-    b, shape = np.asarray(basis(panel)), (panel.D, panel.T, panel.N)
-    if b.ndim != 4 or b.shape[:3] != shape:
-        raise ValueError(f"basis gives shape {b.shape}: it should be {shape + ('K',)}, one value for each function")
-    if not (bad := ~np.isfinite(b)).any():
-        return b
-    if len(bad := np.argwhere(bad.any(-1) & may_act(panel))):
-        d, t, i = bad[0]
-        raise ValueError(f"basis has {len(bad)} rows that are not finite, the first at day {d} ({panel.dates[d]}), "
-                         f"snapshot {panel.times[t]}, stock {i} ({panel.tickers[i]}): give numbers where it may act")
-    return np.where(np.isfinite(b), b, 0)
-
-# %% ../nbs/10_baselines.ipynb #lookahead
-def check_no_lookahead(
-    policy,                # anything with exit_steps(panel)
-    panel: IntradayPanel,  # a few days are enough
-    seed: int = 0,         # of the noise that replaces the future
-) -> None:                 # raises AssertionError, naming day, stock and snapshot
-    "Fail if a decision depends on later snapshots or on other days."
-    rng, steps = np.random.default_rng(seed), policy.exit_steps(panel)
-    for t in range(panel.T - 1):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")          # the panel said what there is to say when it was built
-            other = policy.exit_steps(_other_future(panel, t, rng))
-        _same(np.minimum(steps, t + 1), np.minimum(other, t + 1), panel, f"what comes after {panel.times[t]}")
-    for d in range(panel.D):
-        _same(steps[d:d + 1], policy.exit_steps(panel[d]), panel[d], "other days")
-
-
-def _other_future(panel, t, rng):
-    "The panel with everything after snapshot t overwritten by noise of three times its spread."
-    arrays = {k: v.copy() for k in ("returns", "tradable", "extra") if (v := getattr(panel, k)) is not None}
-    for v in arrays.values():
-        later, spread = v[:, t + 1:], 3 * (np.nan_to_num(np.nanstd(v)) or 1)
-        later[...] = rng.random(later.shape) < 0.7 if v.dtype == bool else spread * rng.standard_normal(later.shape)
-    return replace(panel, **arrays)
-
-
-def _same(a, b, panel, what):
-    "Fail at the first stock whose exit moved."
-    if len(moved := np.argwhere(a != b)):
-        d, i = moved[0]
-        raise AssertionError(f"policy looks at {what}: with that changed, stock {panel.tickers[i]} on "
-                             f"{panel.dates[d]} leaves at snapshot {b[d, i]} instead of {a[d, i]}")
+# %% ../nbs/10_baselines.ipynb #e-lsmc-fit
+@patch
+@classmethod
+def fit(
+    cls: LeastSquaresMC,
+    train: IntradayPanel,        # the days to fit on
+    basis: Callable = own_state, # panel -> (D, T, N, K)
+) -> LeastSquaresMC:             # the fitted policy
+    "Regress backwards through the training days. Raises ValueError if `basis` has a wrong shape or is not finite."
+    x, act, w, b = aligned_marks(train), may_act(train), _capital(train), checked_basis(basis, train)
+    T, K = train.T, b.shape[-1]
+    coef, rows = np.zeros((T - 1, K)), act[:, :-1].sum((0, 2))
+    y = x[:, -1].astype(np.float64)
+    for t in range(T - 2, -1, -1):
+        if rows[t] < K: continue
+        here = act[:, t]
+        b_t = b[:, t][here].astype(np.float64)
+        coef[t] = weighted_least_squares(b_t, y[here], w[here])
+        y[here] = np.where(x[:, t][here] > b_t @ coef[t], x[:, t][here], y[here])
+    return cls(coef, rows, basis)

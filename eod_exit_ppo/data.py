@@ -257,10 +257,11 @@ def _positions(idx, n, what):
 
 # %% ../nbs/01_data.ipynb #e-cuts
 def _cut(a, idx):
-    "Part of an array, read-only; a window stays one."
+    "Part of an array, read-only; a window stays one, and what is copied lies in order, so that sums round alike."
     if a is None: return None
     if everywhere(a): return np.broadcast_to(True, np.broadcast_to(0, a.shape)[idx].shape)
-    return read_only(a[idx])
+    copied = isinstance(idx[-1] if isinstance(idx, tuple) else idx, np.ndarray)
+    return read_only(np.ascontiguousarray(a[idx]) if copied else a[idx])
 
 @patch
 def __getitem__(self: IntradayPanel, idx) -> IntradayPanel:

@@ -4,12 +4,13 @@
 
 # %% ../nbs/20_features.ipynb #imports
 from __future__ import annotations
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 import numpy as np
-from .data import IntradayPanel, _array, day_blocks, last_mark
+from .checks import as_array, patch, place
+from .data import IntradayPanel, day_blocks, last_mark
+from .lookahead import other_worlds
 
 # %% auto #0
 __all__ = ['base_features', 'path_features', 'make_features_and_context', 'FeatureSet', 'feature_set', 'check_causal']
@@ -20,10 +21,10 @@ def make_features_and_context(
     rets: np.ndarray,         # (D, T, N) returns against the prior close, NaN where not quoted
     d: int,                   # the day, 0..D-1
     t: int,                   # the snapshot, 0..T-1
-    exited_mask: np.ndarray,  # (N,) bool, True for a stock that has left
+    exited_mask: np.ndarray,  # (N,) bool, True for a stock that has been exited
     w: np.ndarray,            # (N,) the day's weights; only their signs are used
 ) -> tuple[np.ndarray, np.ndarray]:  # stock features (N, 10) and context (7,), float32
-    """What the specification shows a policy at one step of one day: ten numbers a stock, seven for the book.
+    """What the specification shows a policy at one step of one day: ten numbers per stock, seven for the book.
 
     Raises ValueError where shapes or positions do not fit together, or signals or returns are not finite."""
     signals, rets, w, exited = np.asarray(signals), np.asarray(rets), np.asarray(w), np.asarray(exited_mask, bool)
@@ -44,7 +45,7 @@ def _check_step(signals, rets, d, t, exited, w) -> None:
         raise ValueError(f"signals {signals.shape} and rets {rets.shape} disagree: give (D, N) and (D, T, N)")
     D, T, N = rets.shape
     for name, x in (("exited_mask", exited), ("w", w)):
-        if x.shape != (N,): raise ValueError(f"{name} has shape {x.shape}: give one value a stock, ({N},)")
+        if x.shape != (N,): raise ValueError(f"{name} has shape {x.shape}: give one value per stock, ({N},)")
     for name, i, n in (("d", d, D), ("t", t, T)):
         if not 0 <= i < n: raise ValueError(f"{name} is {i}: give a position from 0 to {n - 1}")
     if np.isinf(rets[d, t]).any() or not np.isfinite(signals[d]).all():
@@ -56,7 +57,7 @@ class FeatureSet:
     "A named, causal function of a panel: what each stock looks like to a policy at each snapshot."
     name: str
     build: Callable                        # panel -> stock (D, T, N, F), or (stock, context (D, T, C))
-    per_side: bool = False                 # share exited, appended by the rollout: of the side's stocks, or of all N
+    per_side: bool = False                 # share exited, appended by the rollout: of the side's stocks, or of all
     columns: tuple[str, ...] = ()          # names of the F stock features, for messages and plots
     context_columns: tuple[str, ...] = ()  # names of the C context features
     build_at: Callable | None = None       # (panel, t) -> snapshot t of `build`, time axis of 1; None: cut from all
@@ -65,50 +66,80 @@ class FeatureSet:
         """Stock features (D, T, N, F) and context (D, T, C), float32; C is 0 where the function gives no context.
 
         Raises ValueError for shapes that do not fit the panel and for values that are not finite numbers."""
-        arrays = self._arrays(panel)
-        for x, is_context in zip(arrays, (False, True)): self._check_finite(panel, x, is_context)
-        return arrays
+        return self._finite(panel, self.of_members(panel))
 
     def at(self, panel: IntradayPanel, t: int) -> tuple[np.ndarray, np.ndarray]:
         """Stock features (D, 1, N, F) and context (D, 1, C) of snapshot t alone; later quotes may still be missing.
 
         Raises ValueError for a snapshot that is not there, and what a call raises."""
         if not 0 <= t < panel.T: raise ValueError(f"t is {t}: give a snapshot from 0 to {panel.T - 1}")
-        arrays = self._arrays(panel, t) if self.build_at else tuple(x[:, t : t + 1] for x in self._arrays(panel))
-        for x, is_context in zip(arrays, (False, True)): self._check_finite(panel, x, is_context, t)
-        return arrays
+        return self._finite(panel, self.of_members(panel, t), t)
 
-    def _arrays(self, panel, t=None):
-        "What `build` gives, or `build_at` for one snapshot, as two float32 arrays of checked shapes."
-        out, (D, T, N) = self.build(panel) if t is None else self.build_at(panel, t), panel.shape
-        T = T if t is None else 1
-        out = out if isinstance(out, tuple) else (out, np.zeros((D, T, 0), np.float32))
-        stock, context = (np.asarray(_array(f"what features {self.name!r} gave", x)) for x in out)
-        for x, wanted, rest in ((stock, (D, T, N), "F"), (context, (D, T), "C")):
-            if x.ndim != len(wanted) + 1 or x.shape[:-1] != wanted:
-                raise ValueError(f"features {self.name!r} gave shape {x.shape}: "
-                                 f"give ({', '.join(map(str, wanted))}, {rest}) for this panel")
-            if x.dtype.kind not in "fiub": raise TypeError(f"features {self.name!r} gave dtype {x.dtype}: give numbers")
-        with np.errstate(over="ignore"): return tuple(x.astype(np.float32, copy=False) for x in (stock, context))
+# %% ../nbs/20_features.ipynb #e-groups
+def same_members(panel: IntradayPanel) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    "Days that have the same members, and these; days without any are left out."
+    members = panel.members
+    _, first, group = np.unique(np.packbits(members, axis=1), axis=0, return_index=True, return_inverse=True)
+    for k, d in enumerate(first):
+        if members[d].any(): yield np.flatnonzero(group.ravel() == k), np.flatnonzero(members[d])
 
-    def _check_finite(self, panel, x, is_context, first=0) -> None:
+# %% ../nbs/20_features.ipynb #e-of-members
+@patch
+def of_members(self: FeatureSet, panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    "Stock features and context of each day's members; values are not looked at yet."
+    if panel.members.all(): return self.built(panel, t)
+    parts = [(days, stocks, self.built(panel[days].stocks(stocks), t)) for days, stocks in same_members(panel)]
+    widths = [x.shape[-1] for x in (parts[0][2] if parts else self.built(panel[:1], t))]
+    D, T, N = panel.D, panel.T if t is None else 1, panel.N
+    stock, context = np.zeros((D, T, N, widths[0]), np.float32), np.zeros((D, T, widths[1]), np.float32)
+    for days, stocks, (own, book) in parts:
+        stock[days[:, None, None], np.arange(T)[:, None], stocks], context[days] = own, book
+    return stock, context
+
+# %% ../nbs/20_features.ipynb #e-built
+@patch
+def built(self: FeatureSet, panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    "What `build` gives, or its snapshot t, as two float32 arrays of checked shapes; all columns count as members."
+    if t is not None and self.build_at is None: return tuple(x[:, t:t + 1] for x in self.built(panel))
+    out, (D, T, N) = self.build(panel) if t is None else self.build_at(panel, t), panel.shape
+    T = T if t is None else 1
+    out = out if isinstance(out, tuple) else (out, np.zeros((D, T, 0), np.float32))
+    stock, context = (np.asarray(as_array(f"what features {self.name!r} gave", x)) for x in out)
+    for x, wanted, rest in ((stock, (D, T, N), "F"), (context, (D, T), "C")):
+        if x.ndim != len(wanted) + 1 or x.shape[:-1] != wanted: raise ValueError(
+            f"features {self.name!r} gave shape {x.shape}: give ({', '.join(map(str, wanted))}, {rest}) for this panel")
+        if x.dtype.kind not in "fiub": raise TypeError(f"features {self.name!r} gave dtype {x.dtype}: give numbers")
+    with np.errstate(over="ignore"): return tuple(x.astype(np.float32, copy=False) for x in (stock, context))
+
+# %% ../nbs/20_features.ipynb #e-finite
+@patch
+def column_name(self: FeatureSet, k: int, is_context: bool) -> str:
+    "What column k is called in messages."
+    names = self.context_columns if is_context else self.columns
+    return f"{'context' if is_context else 'stock'} column {k}" + (f" ({names[k]})" if k < len(names) else "")
+
+@patch
+def _finite(self: FeatureSet, panel, arrays, first=0):
+    "The arrays; ValueError naming the first value in them that is no finite number."
+    for x, is_context in zip(arrays, (False, True)):
         with np.errstate(all="ignore"):
-            if np.isfinite(x.sum()): return  # one cheap pass; a sum that overflows only leads to the careful one
+            if np.isfinite(x.sum()): continue  # one cheap pass; a sum that overflows only leads to the careful one
         bad = np.argwhere(~np.isfinite(x))
         if len(bad): raise ValueError(
-            f"features {self.name!r}, {self._column(bad[0][-1], is_context)}, has {len(bad)} non-finite values, "
-            f"the first {x[tuple(bad[0])]} at {_place(panel, bad[0][0], first + bad[0][1], *bad[0][2:-1])}: "
+            f"features {self.name!r}, {self.column_name(bad[0][-1], is_context)}, has {len(bad)} non-finite values, "
+            f"the first {x[tuple(bad[0])]} at {place(panel, bad[0][0], first + bad[0][1], *bad[0][2:-1])}: "
             "use panel.marks() for missing quotes and guard divisions")
+    return arrays
 
-    def _column(self, k, is_context) -> str:
-        names = self.context_columns if is_context else self.columns
-        return f"{'context' if is_context else 'stock'} column {k}" + (f" ({names[k]})" if k < len(names) else "")
-
-# %% ../nbs/20_features.ipynb #place
-def _place(panel: IntradayPanel, d: int, t: int, i: int | None = None) -> str:
-    "In words, such as: day 3 (2020-01-06), snapshot 1 (t1), stock 7 (S007)."
-    stock = "" if i is None else f", stock {i} ({panel.tickers[i]})"
-    return f"day {d} ({panel.dates[d]}), snapshot {t} ({panel.times[t]}){stock}"
+# %% ../nbs/20_features.ipynb #e-sum
+@patch
+def __add__(self: FeatureSet, other) -> FeatureSet:
+    "A set with the columns of both; the share exited is counted as in the first."
+    other = feature_set(other)
+    def joined(panel, t=None): return tuple(np.concatenate(pair, -1) for pair in zip(
+        self.built(panel, t), other.built(panel, t)))
+    return FeatureSet(f"{self.name} + {other.name}", joined, self.per_side, self.columns + other.columns,
+                      self.context_columns + other.context_columns, joined)
 
 # %% ../nbs/20_features.ipynb #section
 def _cross_section(
@@ -304,6 +335,22 @@ def feature_set(
     return FeatureSet(getattr(x, "__name__", type(x).__name__), x)
 
 # %% ../nbs/20_features.ipynb #check-causal
+def _moved(features, panel, w, before, after, tol):
+    "Where a feature moved in another world, in words; nothing where none did."
+    rounding = 1e-5 if "another order" in w.why else 0.0
+    for x, y, is_context in zip(before, after, (False, True)):
+        x, y = (x[w.days], y[w.here]) if is_context else (w.before(x), w.after(y))
+        if is_context: x, y = x[:, :w.until + 1], y[:, :w.until + 1]
+        if x.shape != y.shape: return f"went from shape {x.shape} to {y.shape}"
+        moved = np.argwhere(~(np.abs(x - y) <= tol + rounding * (1 + np.abs(x))))
+        if not len(moved): continue
+        d, t, *i, k = moved[0]
+        at = place(panel, w.days[d], t, *(np.flatnonzero(w.stocks >= 0)[i]))
+        values = f"{x[tuple(moved[0])]:.6g} to {y[tuple(moved[0])]:.6g}"
+        return f"{features.column_name(k, is_context)} at {at} went from {values}"
+    return ""
+
+# %% ../nbs/20_features.ipynb #e-check-causal
 def check_causal(
     features: str | FeatureSet | Callable,  # the set to examine
     panel: IntradayPanel,                   # a panel of the kind it is meant for, of two days or more
@@ -311,66 +358,12 @@ def check_causal(
     seed: int = 0,                          # of the made-up futures
     tol: float = 0.0,                       # largest change that is put down to rounding
 ) -> None:
-    """Raise AssertionError, naming column and snapshot, where a feature moves as the future or another day is changed.
+    """Raise AssertionError, naming column and snapshot, where a feature moves as what must not matter is changed.
 
     ValueError where the panel has one day only, or the features do not fit it."""
-    features, rng = feature_set(features), np.random.default_rng(seed)
-    if panel.D < 2 or max_days < 2: raise ValueError("one day cannot show whether days mix: give two or more")
-    panel = panel[:max_days]
-    stock, context = features(panel)
-    def compare(p, days, t, why):
-        got = features._arrays(p)
-        _same(features, panel, (stock, context), got, days, slice(0, t + 1), tol, why)
-    compare(panel, slice(None), panel.T, "it was built a second time")
-    for t in range(panel.T - 1):
-        for missing in (False, True):
-            compare(_another_future(panel, t, missing, rng), slice(None), t,
-                    f"what follows snapshot {t} was {'taken away' if missing else 'replaced'}")
-    for d in range(panel.D):
-        compare(panel[d], slice(d, d + 1), panel.T, "the other days were taken away")
-        compare(_other_days(panel, d, rng), slice(d, d + 1), panel.T, "the other days were replaced")
-
-def _same(features, panel, want, got, days, times, tol, why) -> None:
-    for x, y, is_context in zip(want, got, (False, True)):
-        x, y = x[days, times], (y[days] if len(y) == panel.D else y)[:, times]
-        if x.shape != y.shape:
-            raise AssertionError(f"features {features.name!r} went from shape {x.shape} to {y.shape} when {why}")
-        moved = np.argwhere(~(np.abs(x - y) <= tol))
-        if len(moved):
-            d, t, *i, k = moved[0]
-            place = _place(panel, d + (days.start or 0), t, *i)
-            raise AssertionError(f"features {features.name!r} see what they should not: "
-                                 f"{features._column(k, is_context)} at {place} "
-                                 f"went from {x[tuple(moved[0])]:.6g} to {y[tuple(moved[0])]:.6g} when {why}")
-
-# %% ../nbs/20_features.ipynb #other-worlds
-def _rebuilt(panel, **changes) -> IntradayPanel:
-    "The panel with other arrays; a made-up book may lack a side, which is no news to the user."
-    same = {k: getattr(panel, k) for k in "signals returns weights tradable dates times tickers extra costs".split()}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return IntradayPanel(**{**same, **changes})
-
-def _another_future(panel, t, missing, rng) -> IntradayPanel:
-    "The panel with what follows snapshot t replaced by other numbers, or taken away."
-    new = {k: np.array(getattr(panel, k)) for k in ("returns", "tradable", "extra") if getattr(panel, k) is not None}
-    for k, x in new.items():
-        if k == "tradable": x[:, t + 1 :] &= (not missing) & (rng.random(x[:, t + 1 :].shape) < 0.5)
-        elif missing: x[:, t + 1 :] = np.nan
-        else: x[:, t + 1 :] = _shaken(x, rng)[:, t + 1 :]
-    return _rebuilt(panel, **new)
-
-def _other_days(panel, d, rng) -> IntradayPanel:
-    "The panel with every day but d replaced."
-    new = {k: getattr(panel, k) for k in ("signals", "returns", "weights", "extra") if getattr(panel, k) is not None}
-    shaken = {k: _shaken(np.array(x), rng) for k, x in new.items()}
-    for k, x in shaken.items(): x[d] = new[k][d]
-    return _rebuilt(panel, **shaken)
-
-def _shaken(x, rng) -> np.ndarray:
-    "Other numbers of the same kind (a price stays positive); what is missing stays missing."
-    if x.ndim == 4: return np.stack([_shaken(x[..., k], rng) for k in range(x.shape[3])], -1)  # the extras, one by one
-    values = x[~np.isnan(x)]
-    if not values.any(): values = np.array([-1.0, 1.0])  # nothing, or nothing but zeros
-    other = rng.choice(values, x.shape) * rng.uniform(0.5, 1.5, x.shape)
-    return np.where(np.isnan(x), np.nan, other).astype(np.float32)
+    features, panel = feature_set(features), panel[:max_days]
+    if panel.D < 2: raise ValueError("one day cannot show whether days mix: give two or more")
+    before = features(panel)
+    for w in other_worlds(panel, seed):
+        moved = _moved(features, panel, w, before, features.of_members(w.panel), tol)
+        if moved: raise AssertionError(f"features {features.name!r} see what they should not: {moved} when {w.why}")

@@ -110,7 +110,7 @@ def plot_exit_times(
     ax=None,               # Axes to draw on; default: new ones
 ):                         # Axes
     "Histogram of exit times: the share of each side's positions that is exited at each snapshot."
-    ax, steps = axes_or_new(ax), Exits.of(panel, policy).steps
+    steps, ax = Exits.of(panel, policy).steps, axes_or_new(ax)
     for shift, side, name in ((-0.2, panel.weights > 0, "long"), (0.2, panel.weights < 0, "short")):
         share = np.bincount(steps[side], minlength=panel.T) / max(1, side.sum())
         ax.bar(np.arange(panel.T) + shift, 100 * share, 0.4, color=COLOURS[name], label=name)
@@ -135,7 +135,7 @@ def plot_hazard(
 ):                         # Axes
     "Heatmap of `hazard`, in percent: snapshot by group of signal."
     _positions(panel)
-    ax, h = axes_or_new(ax), 100 * hazard(policy, panel, groups)
+    h, ax = 100 * hazard(policy, panel, groups), axes_or_new(ax)
     top = max(1, np.nanmax(h))
     image = ax.imshow(h, cmap="cividis", aspect="auto", vmin=0, vmax=top)
     for (t, g), v in np.ndenumerate(h if h.size <= 150 else h[:0]):
@@ -154,7 +154,7 @@ def plot_exposure(
     ax=None,               # Axes to draw on; default: new ones
 ):                         # Axes
     "What is still held after each snapshot, in percent of one side's capital: mean of the days, and the range of net."
-    ax, held, x = axes_or_new(ax), Exits.of(panel, policy).exposure(), np.arange(panel.T)
+    held, ax, x = Exits.of(panel, policy).exposure(), axes_or_new(ax), np.arange(panel.T)
     for side in ("long", "short"): ax.plot(x, 100 * held[side].mean(0), "o-", ms=4, color=COLOURS[side], label=side)
     low, high = 100 * np.quantile(held["net"], [0.05, 0.95], axis=0)
     ax.fill_between(x, low, high, color=COLOURS["hold"], alpha=0.35, lw=0, label="net, nine days of ten")
@@ -175,10 +175,11 @@ def plot_costs(
     ax=None,               # Axes to draw on; default: new ones
 ):                         # Axes
     "Daily gain over the baseline against the cost of an early exit, exits as they are; a dot marks each break-even."
-    ax, exits = axes_or_new(ax), exits_by_name(policies, panel)
+    exits = exits_by_name(policies, panel)
     base = Exits.of(panel, Hold() if baseline is None else baseline, "baseline")
     even = {name: break_even(e, panel, base) for name, e in exits.items()}
     bps = np.linspace(0, 1.2 * max([1.0, *(c for c in even.values() if np.isfinite(c))]), 7) if bps is None else bps
+    ax = axes_or_new(ax)
     for (name, e), colour in zip(exits.items(), colours_of(exits).values()):
         gain, early = cost_line(e, base)
         says = f", break-even {even[name]:.3g} bps" if 0 < even[name] < np.inf else ""
@@ -218,10 +219,10 @@ def plot_boundary(
 ):                         # Axes
     "The exit boundary that the policy's exits show (dots) over the exact one (lines), one for each snapshot."
     held = _positions(panel)
-    ax, u, known = axes_or_new(ax, 4.2), (np.sign(panel.weights) * panel.signals)[held], optimum is not None
+    u, known = (np.sign(panel.weights) * panel.signals)[held], optimum is not None
     edges = _signal_edges(u, bins)
     centre = (edges[1:] + edges[:-1]) / 2
-    found = 100 * exit_boundary(policy, panel, edges)
+    found, ax = 100 * exit_boundary(policy, panel, edges), axes_or_new(ax, 4.2)
     x = np.linspace(edges[0], edges[-1], 200) if known else centre
     lines, colour = 100 * optimum.boundary(x) if known else found, colours_of([name])[name]
     for t, (line, dots) in enumerate(zip(lines, found)):

@@ -108,9 +108,10 @@ def _side(p, sign): return np.sign(p.exits.panel.weights) == sign
 MEASURES = {
     "mean": Measure("average daily payoff, as a share of one side's capital", lambda p: p.payoff.mean()),
     "std": Measure("standard deviation of the daily payoff", _spread),
-    "gain": Measure("average daily payoff less that of the baseline on the same days, which is holding by "
-                    "default", lambda p: p.gain.mean()),
-    "low": Measure("lower end of the gain's interval: paired block bootstrap, 95% by default; nan under 10 days", lambda p: p.interval[0]),
+    "gain": Measure("average daily payoff less that of the baseline on the same days; by default, holding",
+                    lambda p: p.gain.mean()),
+    "low": Measure("lower end of the gain's interval: paired block bootstrap, 95% by default; nan under 10 days",
+                   lambda p: p.interval[0]),
     "high": Measure("upper end of that interval", lambda p: p.interval[1]),
     "block": Measure("days in a block of that bootstrap", lambda p: p.days_per_block),
     "sharpe": Measure("mean / std * sqrt(days in a year), 252 or fewer where the dates lie further apart; of single "

@@ -45,8 +45,8 @@ def opened_seal(path: Path) -> bytes:
         raise ValueError(f"{path} is no checkpoint of this package: give the file that was saved")
     if not tail: raise ValueError(f"{path} is damaged, or no checkpoint of this package: its last line, the checksum, "
                                   "is missing; use a copy")
-    if int(tail[1]) != _FORMAT: raise ValueError(
-        f"{path} has format {int(tail[1])}, this version of eod_exit_ppo reads 1 to {_FORMAT}: use the one that wrote it")
+    if int(tail[1]) != _FORMAT: raise ValueError(f"{path} has format {int(tail[1])}, this version of eod_exit_ppo "
+                                                 f"reads 1 to {_FORMAT}: use the version that wrote it")
     body = content[:tail.start()]
     if hashlib.sha256(body).hexdigest().encode() != tail[2]:
         raise ValueError(f"{path} is damaged, its checksum is not that of its content: use a copy")

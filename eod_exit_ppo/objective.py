@@ -135,7 +135,7 @@ def __call__(
 ) -> np.ndarray:     # (D,) float64
     "What each day was worth with these exits."
     out, p = np.empty(exits.panel.D, np.float32), exits.panel
-    for b in day_blocks(p.shape): out[b] = self.at(torch.from_numpy(exits.steps[b]), PanelDays(p[b])).numpy()
+    for b in day_blocks(p.shape): out[b] = self.at(torch.tensor(exits.steps[b]), PanelDays(p[b])).numpy()
     return out.astype(np.float64)
 
 # %% ../nbs/04_objective.ipynb #e-payoff-method

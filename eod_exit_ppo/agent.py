@@ -211,6 +211,7 @@ def _fresh_network(self: FactorizedPPOEOD, widths):
     if self.config.initial_exit is not None: _start_at(self.model, self.config.initial_exit)
     self.optimizer = _adam(self.model, self.config)
 
+# %% ../nbs/26_agent.ipynb #e-fresh-ready
 @patch
 def _ready(self: FactorizedPPOEOD, panel):
     "The unit of learning, and the features of a panel that is not too large."
@@ -232,6 +233,7 @@ def history(self: FactorizedPPOEOD) -> pd.DataFrame:
     "One row per epoch, a column for each of `METRICS`."
     return pd.DataFrame(self._rows, columns=["epoch", *METRICS]).set_index("epoch")
 
+# %% ../nbs/26_agent.ipynb #e-look-evaluate
 @patch
 def evaluate(
     self: FactorizedPPOEOD,
@@ -262,6 +264,7 @@ def rollout_days(
     if self.config.redraw == "step": return rollout(net, days, self.generator, stock_subsample)
     return rollout(net, sub_books(days, stock_subsample, self.generator), self.generator)
 
+# %% ../nbs/26_agent.ipynb #e-three-compute-gae
 @patch
 def compute_gae(self: FactorizedPPOEOD, rollout: Rollout) -> Credit:
     "Which decision deserves what: the advantages that the config's kind of credit asks for."
@@ -291,6 +294,7 @@ def _draw(self: FactorizedPPOEOD, config):
     days = torch.randint(len(self.panel), size, generator=self.generator, device=self.device)
     return self.rollout_days(days, config.stock_subsample)
 
+# %% ../nbs/26_agent.ipynb #e-epoch-epoch
 @patch
 def _epoch(self: FactorizedPPOEOD, config, share, refresh) -> dict:
     "One round: refresh the statistics, roll out, give credit, update. `share` of the call of train is done."
@@ -320,6 +324,7 @@ def data_record(self: FactorizedPPOEOD):
     if self._panels is None: self._panels = dict(panel=words(self.panel), eval_panel=words(self.eval_panel))
     return self._panels
 
+# %% ../nbs/26_agent.ipynb #e-begin-check-resume
 @patch
 def _check_resume(self: FactorizedPPOEOD, given):
     "Raise ValueError where there is nothing to go on with, or with other days or settings than before."
@@ -332,6 +337,7 @@ def _check_resume(self: FactorizedPPOEOD, given):
         if (was := getattr(self._call["config"], name)) != x:
             raise ValueError(f"resume: {name} was {was} and is {x}: leave it out, or train without resume")
 
+# %% ../nbs/26_agent.ipynb #e-begin-begin
 @patch
 def _begin(self: FactorizedPPOEOD, given, resume):
     "Settings of this call of train, and the epochs that it has to do."
@@ -385,6 +391,7 @@ def train(
                 self.save(checkpoint)
             if asked and k + 1 < config.epochs: raise asked[0]
 
+# %% ../nbs/26_agent.ipynb #e-train-look
 @patch
 def _look(self: FactorizedPPOEOD, config) -> None:
     "Every so many epochs: evaluate, and say so."

@@ -161,6 +161,7 @@ def _capital(panel):
     "(D, N) float64, the absolute normalized weights."
     return np.abs(normalize_neutral(panel.weights)).astype(np.float64)
 
+# %% ../nbs/10_baselines.ipynb #e-threshold-sweep-improved
 def _improved(levels, x, act, w):
     "One sweep: each snapshot's level once more, from the last to the first, the others held still."
     levels = levels.copy()
@@ -243,6 +244,7 @@ def boundary(
     "The exit boundary, which is also the value of staying after each snapshot."
     return self._induction(abs_signal, costs)[1:]
 
+# %% ../nbs/10_baselines.ipynb #e-boundary-value
 @patch
 def value(
     self: ExactOptimum,
@@ -252,6 +254,7 @@ def value(
     "What a position is worth at the prior close if it is exited at the best moment."
     return self._induction(abs_signal, costs)[0]
 
+# %% ../nbs/10_baselines.ipynb #e-boundary-continuation
 @patch
 def continuation(self: ExactOptimum, panel: IntradayPanel) -> np.ndarray:
     "(D, T-1, N) float64: the boundary of each position. Raises ValueError if the panel's T is not that of `f`."

@@ -35,6 +35,7 @@ def sealed_at_end(body: bytes) -> bytes:
     "Content with a last line that says what it is, and its checksum."
     return body + f"\neod_exit_ppo checkpoint, format {_FORMAT}, sha256 {hashlib.sha256(body).hexdigest()}\n".encode()
 
+# %% ../nbs/27_checkpoint.ipynb #e-seal-opened-seal
 def opened_seal(path: Path) -> bytes:
     "The content of a checkpoint of this format or the one before it; ValueError naming the file for anything else."
     if not path.is_file(): raise FileNotFoundError(f"there is no checkpoint at {path}")
@@ -109,6 +110,7 @@ def _plain(config):
     "Settings as plain types."
     return {k: v.item() if isinstance(v, np.generic) else v for k, v in asdict(config).items()}
 
+# %% ../nbs/27_checkpoint.ipynb #e-pack-packed
 def packed(agent: FactorizedPPOEOD) -> bytes:
     "An agent as plain types and tensors, packed."
     from eod_exit_ppo import __version__  # here, since the package imports this module
@@ -151,6 +153,7 @@ def as_bad_checkpoint(path):
         why = f"{type(error).__name__}: " + str(error).split("\n")[0]
         raise ValueError(f"{path} holds what no checkpoint holds ({why}): not opened") from error
 
+# %% ../nbs/27_checkpoint.ipynb #e-read-config-of
 def _config_of(settings: dict, path, version) -> PPOConfig:
     "The settings; ValueError naming one that this version doesn't know."
     strange = sorted(set(settings) - {f.name for f in fields(PPOConfig)})

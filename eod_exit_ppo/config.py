@@ -25,6 +25,7 @@ def whole(default, least=1, or_none=False):
     words = f"{'None, or ' * or_none}a whole number from {least} up"
     return setting(default, lambda x: x is None and or_none or _is_whole(x) and x >= least, words)
 
+# %% ../nbs/92_config.ipynb #e-rules-is-finite
 def _is_finite(x):
     try: return isinstance(x, Real) and not isinstance(x, bool) and math.isfinite(x)
     except OverflowError: return False  # an int beyond every float

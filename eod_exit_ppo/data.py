@@ -151,6 +151,7 @@ def day_labels(values, D):
                                    f"{dates[late[0]]}: sort the days and give each once")
     return read_only(dates)
 
+# %% ../nbs/01_data.ipynb #e-labels-axis-labels
 def axis_labels(name, values, n, default):
     "Names of one axis as an array of str, one for each of the `n` positions and none twice."
     a = np.array([default.format(i) for i in range(n)] if values is None else list_of_names(name, values))
@@ -263,6 +264,7 @@ def _cut(a, idx):
     copied = isinstance(idx[-1] if isinstance(idx, tuple) else idx, np.ndarray)
     return read_only(np.ascontiguousarray(a[idx]) if copied else a[idx])
 
+# %% ../nbs/01_data.ipynb #e-cuts-getitem
 @patch
 def __getitem__(self: IntradayPanel, idx) -> IntradayPanel:
     "Days by position: an int (keeps D=1), a slice, positions or a mask."
@@ -270,6 +272,7 @@ def __getitem__(self: IntradayPanel, idx) -> IntradayPanel:
     daily = "signals returns weights tradable dates extra universe".split()
     return self.with_arrays(**{k: _cut(getattr(self, k), idx) for k in daily})
 
+# %% ../nbs/01_data.ipynb #e-cuts-stocks
 @patch
 def stocks(self: IntradayPanel, idx) -> IntradayPanel:
     "Stocks by position: an int (keeps N=1), a slice, positions (a permutation, say) or a mask."
@@ -289,6 +292,7 @@ def _end_of(label, first):
     except (ValueError, TypeError, OverflowError) as e:
         raise ValueError(f"the day {label!r} cannot be read ({e}): give a date, or text like 2017-05-31") from e
 
+# %% ../nbs/01_data.ipynb #e-between-between
 def _between(dates, start, end):
     "Mask of the days from `start` to `end`, both included; None leaves an end open."
     keep = np.ones(len(dates), bool)
@@ -339,6 +343,7 @@ def _draw_side(ax, x, paths, marks, w, colour, name):
     for c, lw, label in (("white", 4, None), (colour, 2.5, f"{name} side, weighted mean")):
         ax.plot(x, marks @ w / w.sum(), color=c, lw=lw, label=label)
 
+# %% ../nbs/01_data.ipynb #e-plot-plot
 @patch
 def plot(self: IntradayPanel, day: int = 0, ax=None):
     "One day's paths coloured by side, each side's weighted mean in bold; returns the Axes."
@@ -361,6 +366,7 @@ class _PlainFile:
     "A file written through Python: numpy's own way can lose the end of an array on a full disk, and not say so."
     def __init__(self, write): self.write = write
 
+# %% ../nbs/01_data.ipynb #e-files-save
 @patch
 def save(self: IntradayPanel, folder, overwrite: bool = False) -> None:
     "Write the panel to a folder of its own, whole or not at all; OSError where it cannot be written."
@@ -370,6 +376,7 @@ def save(self: IntradayPanel, folder, overwrite: bool = False) -> None:
     write_folder(folder, "panel", {f"{k}.npy": writer(a) for k, a in arrays.items()},
                  dict(format_version=_FORMAT, shape=list(self.shape)), overwrite)
 
+# %% ../nbs/01_data.ipynb #e-files-load
 @patch
 @classmethod
 def load(cls: IntradayPanel, folder, mmap: bool = True) -> IntradayPanel:

@@ -86,6 +86,7 @@ def _prepared(train, features, hidden, days_per_step, steps, generator):
             yield Days.of(train[idx.numpy()], features) if whole is None else whole.take(idx)
     return model, batches()
 
+# %% ../nbs/28_direct.ipynb #e-descend-descend
 def _descend(model, batches, unit, steps, lr, ent_coef):
     "Step after step of Adam on the expected payoff; yields how many are done."
     adam = torch.optim.Adam(model.parameters(), lr=lr, betas=(0.9, 0.99), fused=True)

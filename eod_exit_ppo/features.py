@@ -118,6 +118,7 @@ def column_name(self: FeatureSet, k: int, is_context: bool) -> str:
     names = self.context_columns if is_context else self.columns
     return f"{'context' if is_context else 'stock'} column {k}" + (f" ({names[k]})" if k < len(names) else "")
 
+# %% ../nbs/20_features.ipynb #e-finite-finite
 @patch
 def _finite(self: FeatureSet, panel, arrays, first=0):
     "The arrays; ValueError naming the first value in them that is no finite number."
@@ -160,6 +161,7 @@ def _cross_section(
     x = (x - shift[..., None]) * there
     return p50 + shift, np.sqrt((x * x).sum(-1) / np.maximum(n, 1)), p10, p50, p90, n
 
+# %% ../nbs/20_features.ipynb #section-sorted-quantiles
 def _sorted_quantiles(x, n, q) -> np.ndarray:
     "Each quantile of the first n entries of the sorted last axis, linear between neighbours as in np.percentile."
     last = np.maximum(n - 1, 0)[..., None]
@@ -189,6 +191,7 @@ def _base(panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.nd
         stock[days, ..., 9] = np.sign(panel.weights[days])[:, None]
     return stock, context
 
+# %% ../nbs/20_features.ipynb #base-1
 base_features = FeatureSet(
     "base", _base, build_at=_base, per_side=False, context_columns=("mean", "std", "p10", "p50", "p90"),
     columns=("signal", "signal_z", "signal_rank", "mean", "std", "p10", "p50", "p90", "exited", "side"))
@@ -202,6 +205,7 @@ def _inverse(x) -> np.ndarray:
     "1 / x as float32, and 0 where x is nothing: what has no unit is 0."
     return np.divide(1.0, x, out=np.zeros(np.shape(x)), where=x > 1e-30).astype(np.float32)
 
+# %% ../nbs/20_features.ipynb #pieces-tame
 def _tame(x: np.ndarray, c: float = 16.0) -> np.ndarray:
     "x / sqrt(1 + (x/c)^2): x as long as it is small, never beyond c, always increasing. Overwrites x."
     np.clip(x, -1e9, 1e9, out=x)
@@ -255,6 +259,7 @@ def _sections(x: np.ndarray, live: bool) -> tuple[np.ndarray, ...]:
     rows = [_section_of(row.tobytes()) for row in x.reshape(-1, x.shape[-1])]
     return tuple(np.array(k).reshape(x.shape[:-1]) for k in zip(*rows))
 
+# %% ../nbs/20_features.ipynb #kept-rank
 def _rank(x: np.ndarray) -> np.ndarray:
     "Mid-rank among all."
     return _mid_rank(x, np.ones_like(x))
@@ -283,6 +288,7 @@ def _path(panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.nd
         _fill_path(of_stock, of_book, r, g[:, None], wanted, panel.costs, live)
     return stock, context
 
+# %% ../nbs/20_features.ipynb #path-1
 path_features = FeatureSet("path", _path, build_at=_path, per_side=True, columns=_COLUMNS, context_columns=_CONTEXT)
 
 # %% ../nbs/20_features.ipynb #path-overnight

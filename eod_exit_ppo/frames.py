@@ -91,6 +91,7 @@ def _bool_column(df, name):
     if mask.dtype != bool: raise TypeError(f"column {name} has dtype {mask.dtype}: give booleans")
     return mask
 
+# %% ../nbs/06_frames.ipynb #e-tables-cost-rows
 def _cost_rows(rows):
     "(2, N) costs, one value per ticker and kind."
     out = np.zeros((2, rows.shape[2]), np.float32)

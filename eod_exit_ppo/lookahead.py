@@ -48,6 +48,7 @@ def _rebuilt(panel, **changes) -> IntradayPanel:
         warnings.simplefilter("ignore", UserWarning)
         return IntradayPanel(**{f.name: getattr(panel, f.name) for f in fields(panel)} | changes)
 
+# %% ../nbs/11_lookahead.ipynb #e-rebuilt-shaken
 def _shaken(x, rng) -> np.ndarray:
     "Other numbers of the same kind (a price stays positive); what is missing stays missing."
     if x.ndim == 4: return np.stack([_shaken(x[..., k], rng) for k in range(x.shape[3])], -1)  # the extras, one by one
@@ -66,6 +67,7 @@ def _another_future(panel, t, missing, rng) -> IntradayPanel:
         else: x[:, t + 1:] = _shaken(x, rng)[:, t + 1:]
     return _rebuilt(panel, **new)
 
+# %% ../nbs/11_lookahead.ipynb #e-future-other-days
 def _other_days(panel, d, rng) -> IntradayPanel:
     "The panel with every day but d replaced."
     new = {k: getattr(panel, k) for k in ("signals", "returns", "weights", "extra") if getattr(panel, k) is not None}

@@ -25,6 +25,7 @@ def using_threads(
     try: yield
     finally: torch.set_num_threads(before)
 
+# %% ../nbs/94_machine.ipynb #e-threads-on-own-threads
 def on_own_threads(method: Callable) -> Callable:
     "A method that runs on as many threads as its object's `threads` says."
     @wraps(method)
@@ -59,6 +60,7 @@ def has_bf16(device) -> bool:
     try: return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     except (AttributeError, RuntimeError): return False
 
+# %% ../nbs/94_machine.ipynb #e-precision-dtype-of
 def dtype_of(precision, device) -> torch.dtype:
     "What the stocks' features and products are in; ValueError where the device lacks it."
     if precision == "float32": return torch.float32

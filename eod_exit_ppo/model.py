@@ -36,6 +36,7 @@ class Head:
     name = ""     # what it is called, in the network and everywhere else
     module = ""   # the network's submodule that computes it
 
+# %% ../nbs/21_model.ipynb #e-heads-ExitHead
 class ExitHead(Head):
     "The logit of exiting: how likely an exit is, and when it is wished for."
     name, module = "logit", "logit_head"
@@ -49,6 +50,7 @@ class ValueHead(Head):
     "What a stock is still worth, in units of a typical return."
     name, module = "value", "stock_value_head"
 
+# %% ../nbs/21_model.ipynb #e-heads-2
 HEADS = (ExitHead(), ValueHead())  # in the order of the columns
 
 # %% ../nbs/21_model.ipynb #e-linear
@@ -112,6 +114,7 @@ def encode_context(
     h = F.relu(self.ctx_bn1(self.ctx_fc1(context)))
     return F.relu(self.ctx_bn2(self.ctx_fc2(h)))
 
+# %% ../nbs/21_model.ipynb #e-encode-embed-rows
 @patch
 def embed_rows(
     self: ActorCritic,
@@ -131,6 +134,7 @@ def _per_stock(self: ActorCritic, stock_feats, context, head):
     step = torch.arange(B, device=stock_feats.device).repeat_interleave(N)
     return head(self.embed_rows(stock_feats.flatten(0, 1), step, self.encode_context(context))).view(B, N)
 
+# %% ../nbs/21_model.ipynb #e-forward-forward-policy
 @patch
 def forward_policy(
     self: ActorCritic,
@@ -140,6 +144,7 @@ def forward_policy(
     "Exit logits; batch and stock axes are merged for the normalization."
     return self._per_stock(stock_feats, context, self.logit_head)
 
+# %% ../nbs/21_model.ipynb #e-forward-forward-stock-value
 @patch
 def forward_stock_value(
     self: ActorCritic,
@@ -150,6 +155,7 @@ def forward_stock_value(
     if self.stock_value_head is None: raise ValueError("this network has no value per stock: give stock_value=True")
     return self._per_stock(stock_feats, context, self.stock_value_head)
 
+# %% ../nbs/21_model.ipynb #e-forward-forward-value
 @patch
 def forward_value(
     self: ActorCritic,

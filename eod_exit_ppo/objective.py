@@ -102,6 +102,7 @@ def __mul__(self: Term, factor) -> Objective:
     if not np.isfinite(factor): raise ValueError(f"a term is multiplied by {factor}: give a finite number")
     return Objective(tuple((float(factor) * c, term) for c, term in _parts(self)))
 
+# %% ../nbs/04_objective.ipynb #e-algebra-1
 Term.__rmul__ = Term.__mul__
 Term.__neg__ = lambda self: -1.0 * self
 Term.__sub__ = lambda self, other: self + -other

@@ -80,6 +80,7 @@ def loss(
     "The clipped surrogate and a bonus for decisions that are still open."
     return -clipped_surrogate(logratio, adv, config.clip_coef) - ent_coef * entropy
 
+# %% ../nbs/24_ppo.ipynb #e-head-loss-loss
 @patch
 def loss(
     self: ValueHead,

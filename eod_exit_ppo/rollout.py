@@ -72,6 +72,7 @@ def _sides(self: Days):
     sides = self.weight > 0, self.weight < 0
     return [(s, (s if self.per_side else self.member).sum(1).clamp(min=1)) for s in sides]
 
+# %% ../nbs/22_rollout.ipynb #e-state-state
 @patch
 def state(
     self: Days,
@@ -127,6 +128,7 @@ def spans(
         if at[j] > at[i]: yield i, j, at[i], at[j]
         i = j
 
+# %% ../nbs/22_rollout.ipynb #e-spans-chunk-rows
 def chunk_rows(
     hidden: int,           # width of the network
     device: torch.device,
@@ -236,6 +238,7 @@ def offsets(self: Rollout) -> torch.Tensor:
     "(S+1,) where the rows of each step begin."
     return F.pad(torch.bincount(self.step, minlength=len(self.context)).cumsum(0), (1, 0))
 
+# %% ../nbs/22_rollout.ipynb #e-roll-views-dense
 @patch
 def dense(self: Rollout, rows: torch.Tensor) -> torch.Tensor:
     "One number per row, laid out as (T, B, N) with 0 elsewhere."
@@ -261,6 +264,7 @@ def shares(self: Rollout) -> torch.Tensor:
     "(B, T, N) the shares exited: 1 where each stock is exited, as an objective takes them."
     return torch.zeros_like(self.days.mark).scatter_(1, self.exit_step[:, None], 1)
 
+# %% ../nbs/22_rollout.ipynb #e-roll-worth-payoff
 @patch
 @property
 def payoff(self: Rollout) -> torch.Tensor:

@@ -14,6 +14,7 @@ COLOURS = {"long": "#0072B2", "short": "#D55E00", "threshold": "#CC79A7", "hold"
            "learned": "#009E73", "least squares": "#56B4E9", "foresight": "#BFBFBF", "other": "#E69F00"}
 FREE = (COLOURS["other"], "#882255", "#44AA99", "#999933", "#AA4499", "#332288")  # for what has none, in this order
 
+# %% ../nbs/93_style.ipynb #e-colours-colours-of
 def colours_of(
     names: Iterable[str],  # of policies
 ) -> dict[str, str]:       # name -> colour

@@ -23,6 +23,7 @@ def _synthetic_start(D, T, N, seed, alpha_path="dirichlet"):
     f = np.cumsum(rng.dirichlet(np.ones(T))).astype(np.float32)
     return rng, signals, _shares(f / f[-1], alpha_path)
 
+# %% ../nbs/00_synthetic.ipynb #e-start-shares
 def _shares(drawn, alpha_path):
     "The alpha shares of this name, or the array itself."
     x = np.arange(1, len(drawn) + 1) / len(drawn)

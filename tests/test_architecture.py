@@ -1,4 +1,4 @@
-"""The plan of the house: imports lead downward only, no private name crosses a wall, no module is hidden, no room is large.
+"""The plan of the house: imports lead downward only, private names stay at home, no module is hidden, no room is large.
 
 A module has the number of its notebook: `21_model.ipynb` writes `model`. Support (90 and up) is open to everybody."""
 import ast
@@ -28,7 +28,7 @@ def inside(node):
 
 
 def taken(module):
-    "What a module imports from this package, also within functions: (module, name or '' for all of it, name it has here)."
+    "What a module imports from this package, also within functions: (module, name or '' for all of it, name here)."
     for node in ast.walk(TREES[module]):
         if isinstance(node, ast.ImportFrom) and (home := inside(node)) is not None:
             for alias in node.names:

@@ -32,11 +32,14 @@ def bernoulli_entropy(
 
 # %% ../nbs/21_model.ipynb #e-heads
 class Head:
-    "An output of the network: one number per stock that is asked about."
-    name = ""     # what it is called, in the network and everywhere else
+    "An output of the network, one number per stock: a name, a submodule, and (in `ppo`) a loss."
+    name = ""     # what it is called everywhere
     module = ""   # the network's submodule that computes it
 
-# %% ../nbs/21_model.ipynb #e-heads-ExitHead
+    def wanted(self, stock_value: bool) -> bool:
+        "Whether a network has it, given whether each stock has a value of its own."
+        return True
+
 class ExitHead(Head):
     "The logit of exiting: how likely an exit is, and when it is wished for."
     name, module = "logit", "logit_head"
@@ -46,12 +49,13 @@ class ExitHead(Head):
         "Whether an exit is wished for where nothing is drawn: of probabilities, as a tensor or an array."
         return chance > 0.5
 
+# %% ../nbs/21_model.ipynb #e-value-head
 class ValueHead(Head):
     "What a stock is still worth, in units of a typical return."
     name, module = "value", "stock_value_head"
+    def wanted(self, stock_value: bool) -> bool: return stock_value
 
-# %% ../nbs/21_model.ipynb #e-heads-2
-HEADS = (ExitHead(), ValueHead())  # in the order of the columns
+HEADS = [ExitHead(), ValueHead()]  # in the order of the columns; one more is one more class
 
 # %% ../nbs/21_model.ipynb #e-linear
 def _linear_from(generator: torch.Generator) -> Callable[[int, int], nn.Linear]:
@@ -101,7 +105,7 @@ class ActorCritic(nn.Module):
         self.stock_fc2, self.stock_bn2 = linear(H, H), nn.BatchNorm1d(H)
         self.logit_head = linear(H, 1)
         self.v_fc1, self.v_bn1, self.v_fc2 = linear(H, H), nn.BatchNorm1d(H), linear(H, 1)
-        self.stock_value_head = linear(H, 1) if stock_value else None
+        for h in HEADS[1:]: setattr(self, h.module, linear(H, 1) if h.wanted(stock_value) else None)
 
 # %% ../nbs/21_model.ipynb #e-encode
 @patch

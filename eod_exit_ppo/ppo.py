@@ -4,7 +4,7 @@
 
 # %% ../nbs/24_ppo.ipynb #imports
 from __future__ import annotations
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ from .model import (HEADS, ActorCritic, ExitHead, ValueHead, bernoulli_entropy, 
 from .rollout import Rollout, at_step, chunk_rows, spans
 
 # %% auto #0
-__all__ = ['clipped_surrogate', 'ppo_loss', 'Minibatch', 'minibatches', 'minibatch_step', 'ppo_update']
+__all__ = ['clipped_surrogate', 'ppo_loss', 'Minibatch', 'Chunk', 'minibatches', 'minibatch_step', 'ppo_update']
 
 # %% ../nbs/24_ppo.ipynb #e-clip
 def clipped_surrogate(
@@ -68,28 +68,26 @@ class Minibatch(NamedTuple):
     per_stock: bool        # whose credit this is
 
 # %% ../nbs/24_ppo.ipynb #e-head-loss
-@patch
-def loss(
-    self: ExitHead,
-    logratio: torch.Tensor,  # one per unit of credit
-    entropy: torch.Tensor,   # the same shape
-    adv: torch.Tensor,       # the same shape
-    config: PPOConfig,
-    ent_coef: float,         # weight of the entropy now
-) -> torch.Tensor:           # the same shape, to be minimized
-    "The clipped surrogate and a bonus for decisions that are still open."
-    return -clipped_surrogate(logratio, adv, config.clip_coef) - ent_coef * entropy
+class Chunk(NamedTuple):
+    "What the heads of some rows learn from: one entry per unit of credit, but for `of_unit`."
+    logratio: torch.Tensor  # new less old log-probability
+    adv: torch.Tensor       # advantage
+    ret: torch.Tensor       # value target
+    of_unit: Callable       # (R,) numbers of rows -> those of their units: the same, or summed over a book
+    config: PPOConfig
+    ent_coef: float         # weight of the entropy now
 
-# %% ../nbs/24_ppo.ipynb #e-head-loss-loss
+# %% ../nbs/24_ppo.ipynb #e-exit-loss
 @patch
-def loss(
-    self: ValueHead,
-    value: torch.Tensor,  # (R,)
-    ret: torch.Tensor,    # (R,) value targets
-    config: PPOConfig,
-) -> torch.Tensor:        # (R,), to be minimized
-    "Half the squared error of the value."
-    return config.vf_coef * 0.5 * (value - ret) ** 2
+def loss(self: ExitHead, logit: torch.Tensor, chunk: Chunk) -> torch.Tensor:
+    "The clipped surrogate and a bonus for decisions that are still open, per unit, to be minimized."
+    entropy = chunk.of_unit(bernoulli_entropy(logit))
+    return -clipped_surrogate(chunk.logratio, chunk.adv, chunk.config.clip_coef) - chunk.ent_coef * entropy
+
+@patch
+def loss(self: ValueHead, value: torch.Tensor, chunk: Chunk) -> torch.Tensor:
+    "Half the squared error of the value, per unit, to be minimized."
+    return chunk.config.vf_coef * 0.5 * (value - chunk.ret) ** 2
 
 # %% ../nbs/24_ppo.ipynb #e-gather
 def minibatches(
@@ -115,19 +113,15 @@ def minibatches(
                         weight[u] / weight[u].sum().clamp(min=1e-30), per_stock)
 
 # %% ../nbs/24_ppo.ipynb #e-chunk
-_EXIT, _VALUE = HEADS
-
 def _chunk_loss(out, which, mb, rows, units, config, ent_coef):
     "Loss of one chunk, and the log-ratio of its units."
-    logratio = bernoulli_logp(out["logit"], mb.action[rows]) - mb.logp[rows]
-    entropy = bernoulli_entropy(out["logit"])
-    if not mb.per_stock:
-        def of_step(x):
-            return which.t().to(x) @ x if which.ndim == 2 else torch.zeros_like(mb.adv[units]).index_add(0, which, x)
-        logratio, entropy = of_step(logratio), of_step(entropy)
-    loss = _EXIT.loss(logratio, entropy, mb.adv[units], config, ent_coef)
-    if mb.per_stock: loss = loss + _VALUE.loss(out["value"], mb.ret[units], config)
-    return (mb.weight[units] * loss).sum(), logratio.detach()
+    def of_step(x):
+        return which.t().to(x) @ x if which.ndim == 2 else torch.zeros_like(mb.adv[units]).index_add(0, which, x)
+    of_unit = (lambda x: x) if mb.per_stock else of_step
+    logratio = of_unit(bernoulli_logp(out["logit"], mb.action[rows]) - mb.logp[rows])
+    chunk = Chunk(logratio, mb.adv[units], mb.ret[units], of_unit, config, ent_coef)
+    first, *others = (h.loss(out[h.name], chunk) for h in HEADS if h.name in out)
+    return (mb.weight[units] * sum(others, first)).sum(), logratio.detach()
 
 # %% ../nbs/24_ppo.ipynb #e-diagnose
 @torch.no_grad()

@@ -71,7 +71,7 @@ def _snapshot_times(snapshots, open_, close):
     if isinstance(snapshots, str) and ":" not in snapshots: return _snapshot_steps(snapshots, open_, close)
     if not isinstance(snapshots, Iterable):
         raise TypeError(f"snapshots is {snapshots!r}: give '30min' or times like ['10:00']")
-    at = clock_ms(given) if (given := np.atleast_1d(snapshots).tolist()) else np.zeros(0, np.int64)
+    at = clock_ms(given := [snapshots] if isinstance(snapshots, str) else list(snapshots))
     if (at <= open_).any() or (at > close).any() or (np.diff(at) <= 0).any():
         ends = f"{clock_label(open_)} and up to {clock_label(close)}"
         raise ValueError(f"snapshots is {given}: give increasing times after {ends}")
@@ -206,10 +206,10 @@ def decide(self: StockDays, half_days, max_gap, min_bars, min_quoted):
 
 # %% ../nbs/41_market.ipynb #e-leave-out
 @patch
-def _leave_out_days(self: StockDays, reason, good, least):
-    "Take out the days on which less than this share of the book is good."
+def _leave_out_days(self: StockDays, reason, quoted, least):
+    "Take out the days on which less than this share of the book is quoted."
     t, book = self.table, self.table["reason"] == "in the book"
-    share = good[book].groupby(t["day"][book]).mean()
+    share = quoted[book].groupby(t["day"][book]).mean()
     t.loc[book & t["day"].isin(share.index[share < least]), "reason"] = reason
 
 # %% ../nbs/41_market.ipynb #e-panel
@@ -336,8 +336,7 @@ def from_bars(
     min_bars: float = 0.5,      # leave out days on which less of the book has any bar: holes in the file; 0 for none
     min_quoted: float = 0.0,    # leave out days on which less of the book has a price by the first snapshot
     prior_close=None,           # date, ticker, prior_close (or wide): the close before that date; wins over the file's
-    adjustments=None,           # date, ticker, factor (or wide): what closes before that date are multiplied by;
-                                # 1 says that an overnight move is real
+    adjustments=None,           # date, ticker, factor (or wide): multiplies closes before that date; 1: a move is real
 ) -> tuple[IntradayPanel, Report]:
     """A panel of what a book held from the prior close could have seen and done, and what became of every row.
 

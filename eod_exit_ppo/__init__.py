@@ -16,7 +16,7 @@ try:
     from .exits import Exits, exposure, first_exit, may_act
     from .objective import Objective, Payoff, Term, payoff
     from .ppo import PPOConfig
-    from .walk_forward import WalkForward, walk_forward
+    from .walk import WalkForward, walk_forward
     from .weights import normalize_neutral
 except ModuleNotFoundError as error:
     if (error.name or "").startswith(__name__):

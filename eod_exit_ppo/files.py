@@ -143,7 +143,7 @@ def digest(
 
 # %% ../nbs/91_files.ipynb #e-listing
 def _text(listing) -> bytes:
-    "A list of files as it stands in its file."
+    "A list of files, as it is written."
     return (json.dumps(listing, indent=1) + "\n").encode()
 
 def _check(listing) -> str:

@@ -34,7 +34,7 @@ __all__ = ['fingerprint', 'identity', 'Elsewhere']
 _PYTHON = [Path(sysconfig.get_path(k)) for k in ("stdlib", "platstdlib")]
 
 def _version_of(top):
-    "A package with its version, or None where nobody knows it."
+    "A package with its version, or None where that is not known."
     try: return f"{top} {getattr(sys.modules.get(top), '__version__', None) or version(top)}"
     except PackageNotFoundError: return None
 
@@ -88,14 +88,12 @@ class _Survey:
     "Everything that a value is made of, in one checksum."
 
     def __init__(self, x):
-        self.hash, self.met, self.words = hashlib.sha256(), {}, set()
+        self.hash, self.met, self.words, self.trail = hashlib.sha256(), {}, set(), []
         self.modules, self.imported = {}, set()  # yours: name -> module; (module, name) that other processes import
-        self.add(x)
-        done = set()
-        while new := {(m, n) for m, o in self.modules.items() for n in self.words & vars(o).keys()} - done:
-            done |= new
-            self.imported |= {(m, n) for m, n in new if m in sys.modules.keys() - {"__main__"}}
-            for m, n in sorted(new): self.add((m, n, vars(self.modules[m])[n]))
+        try:
+            self.add(x)
+            self.add_mentioned()
+        except Exception as error: raise ValueError(f"{_in_words(self.trail)}: {error}") from error
 
     def put(self, *tokens):
         "Tokens with their lengths, so that none can pass for two."
@@ -109,9 +107,27 @@ class _Survey:
         if type(x) is not tuple:  # whether two equal tuples are one can't be seen by those who use them
             if id(x) in self.met: return self.put("met", self.met[id(x)][0])
             self.met[id(x)] = len(self.met), x  # kept alive, or another object might get its id
+        self.trail.append(x)
         kind, *parts = self.parts(x)
         self.put(kind, len(parts))
         for part in parts: self.add(part)
+        self.trail.pop()
+
+# %% ../nbs/95_identity.ipynb #e-add-mentioned
+@patch
+def add_mentioned(self: _Survey):
+    "What modules of yours hold under the words that were met."
+    done = set()
+    while new := {(m, n) for m, o in self.modules.items() for n in self.words & vars(o).keys()} - done:
+        done |= new
+        self.imported |= {(m, n) for m, n in new if m in sys.modules.keys() - {"__main__"}}
+        for m, n in sorted(new): self.add((m, n, vars(self.modules[m])[n]))
+
+# %% ../nbs/95_identity.ipynb #e-in-words
+def _in_words(trail):
+    "Which thing holds which, down to the last."
+    names = [getattr(x, "__qualname__", type(x).__name__) for x in trail if type(x) not in (tuple, list, dict)]
+    return " > ".join(names if len(names) < 6 else [*names[:2], "...", *names[-2:]])
 
 # %% ../nbs/95_identity.ipynb #e-survey-parts
 @patch
@@ -149,7 +165,7 @@ def code(self: _Survey, x):
     if x.__flags__ & 1 << 9: return x.__name__, type(x), x.__bases__, {  # written in Python
         k: v for k, v in vars(x).items() if k not in _PASSING and (k, v) != ("__annotations__", {})}
     if library := library_of(x.__module__): return x.__module__, x.__qualname__, library
-    raise TypeError(f"{x.__qualname__} is compiled, and no version of {x.__module__} is known")
+    raise TypeError(f"is compiled, and no version of {x.__module__} is known")
 
 # %% ../nbs/95_identity.ipynb #e-import
 def _import(name):
@@ -164,7 +180,7 @@ def function(self: _Survey, f):
     own = f.__globals__
     names, imports, words = _reads(f.__code__, own.get("__package__"))
     blind = {"eval", "exec", "globals", "__import__"} & names - own.keys() | {"import_module"} & words
-    if blind: raise TypeError(f"{f.__qualname__} calls {min(blind)}, and what it reads can't be known beforehand")
+    if blind: raise TypeError(f"calls {min(blind)}, and what that reads can't be known beforehand")
     self.words |= words
     return (f.__name__, f.__code__, f.__defaults__, f.__kwdefaults__, f.__closure__, vars(f),
             getattr(f, "__annotate__", None) or f.__annotations__,  # Python 3.14 works them out when asked
@@ -200,7 +216,7 @@ def fingerprint(
 ) -> str:     # 32 hexadecimal digits
     """The same for values that are made of the same, in any process with the same libraries, and only for them.
 
-    Raises what an object raises that can't be pickled, TypeError for code that can't be followed, RecursionError."""
+    Raises ValueError naming what can't be taken apart, such as an open file, and what holds it."""
     return _Survey(x).hash.hexdigest()[:32]
 
 # %% ../nbs/95_identity.ipynb #e-identity
@@ -208,8 +224,7 @@ def identity(
     x,        # a function that fits, or any other value
 ) -> dict:    # the settings that it states itself, and the fingerprint of what it is made of
     "What a value is, as JSON, so that it is known again in any process. ValueError for what can't be known again."
-    try: found = {fingerprint(x) for _ in range(2)}
-    except Exception as error: raise ValueError(f"it can't be taken apart ({type(error).__name__}: {error})") from error
+    found = {fingerprint(x) for _ in range(2)}
     if len(found) > 1: raise ValueError("it is another one whenever it is looked at")
     settings = getattr(x, "settings", None)
     stated = json.loads(json.dumps(dict(settings), default=str)) if isinstance(settings, Mapping) else {}

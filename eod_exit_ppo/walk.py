@@ -51,9 +51,8 @@ class WalkForward:
 @patch
 def get_n_splits(
     self: WalkForward,
-    X,         # the panel, or anything with a length in days
-    y=None,    # not used; here since scikit-learn has it
-    groups=None,
+    X,                     # the panel, or anything with a length in days
+    y=None, groups=None,   # not used; here since scikit-learn has them
 ) -> int:
     "The number of folds."
     spare = len(X) - self.train - self.purge
@@ -65,9 +64,8 @@ def get_n_splits(
 @patch
 def split(
     self: WalkForward,
-    X,         # the panel, or anything with a length in days
-    y=None,    # not used
-    groups=None,
+    X,                     # the panel, or anything with a length in days
+    y=None, groups=None,   # not used
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # (train, test), positions of days
     "The folds, in the order of time."
     for k in range(self.get_n_splits(X)):
@@ -121,6 +119,14 @@ def check_folds(
     if not folds: raise ValueError("the splitter gives no folds: give one that gives at least one")
     return folds
 
+# %% ../nbs/34_walk.ipynb #e-draw-fold
+def _draw_fold(ax, k, fold):
+    "A bar for each run of days."
+    for idx, colour, name in zip(fold, (COLOURS["foresight"], COLOURS["learned"]), ("train", "test")):
+        runs = np.split(idx, np.flatnonzero(np.diff(idx) > 1) + 1)
+        bars = [(run[0] - 0.5, len(run)) for run in runs]
+        ax.broken_barh(bars, (k - 0.35, 0.7), color=colour, label="_" if k else name)
+
 # %% ../nbs/34_walk.ipynb #e-plot-folds
 def plot_folds(
     panel: IntradayPanel,  # D days
@@ -132,11 +138,7 @@ def plot_folds(
     if ax is None:
         import matplotlib.pyplot as plt
         ax = plt.subplots(figsize=(7, 1.2 + 0.25 * min(len(folds), 16)), layout="constrained")[1]
-    for k, fold in enumerate(folds):
-        for idx, colour, name in zip(fold, (COLOURS["foresight"], COLOURS["learned"]), ("train", "test")):
-            runs = np.split(idx, np.flatnonzero(np.diff(idx) > 1) + 1)
-            bars = [(run[0] - 0.5, len(run)) for run in runs]
-            ax.broken_barh(bars, (k - 0.35, 0.7), color=colour, label="_" if k else name)
+    for k, fold in enumerate(folds): _draw_fold(ax, k, fold)
     at = np.linspace(0, panel.D - 1, min(panel.D, 5)).astype(int)
     ax.set_xticks(at, panel.dates[at])
     ax.set_yticks(range(len(folds))) if len(folds) <= 16 else None
@@ -191,42 +193,44 @@ def __call__(
 # %% ../nbs/34_walk.ipynb #e-fits
 def _takes_seed(fit): return "seed" in inspect.signature(fit).parameters
 
-def _checked_fits(policies, config, name, device, features):
-    "Name -> fit, the agent first; an error for what is no function of training days."
+# %% ../nbs/34_walk.ipynb #e-named-fits
+def _named_fits(policies):
+    "Name -> fit; an error for what is no function of training days."
     if not isinstance(policies or {}, Mapping):
         raise TypeError(f"policies is a {type(policies).__name__}: give a dict such as {{'threshold': Threshold.fit}}")
     once("the names of policies", [str(k) for k in policies or {}])
-    fits = {str(k): fit for k, fit in (policies or {}).items()}
-    for k, fit in fits.items():
+    for k, fit in (policies or {}).items():
         if hasattr(fit, "exit_steps") or not callable(fit): raise TypeError(
             f"policies has {k!r} as a {fit.__name__ if isinstance(fit, type) else type(fit).__name__}: give a function "
             "that fits it on the training days it gets, such as Threshold.fit or lambda train: ExitAt(5)")
-    if name is None:
-        if fits: return fits
-        raise ValueError("there is nothing to fit: give a name for the agent, or policies")
+    return {str(k): fit for k, fit in (policies or {}).items()}
+
+# %% ../nbs/34_walk.ipynb #e-with-agent
+def _with_agent(fits, name, config, device, features):
+    "The fits with the agent's in front, unless its name is None."
+    if name is None and not fits: raise ValueError("there is nothing to fit: give a name for the agent, or policies")
     if name in fits: raise ValueError(f"policies has {name!r}, which is the agent's name: give one of them another")
-    return {str(name): FitAgent(config, device, features), **fits}
+    return fits if name is None else {str(name): FitAgent(config, device, features), **fits}
 
 # %% ../nbs/34_walk.ipynb #e-cut
 def _cut(panel, idx):
     "These days, without a copy where they follow one another."
     return panel[idx[0]:idx[-1] + 1] if len(idx) == idx[-1] - idx[0] + 1 else panel[idx]
 
-def _fit_and_decide(fit, train, test, name, **seed):
-    "Exit steps on the test days, and the training's history or None."
-    policy = fit(train, **seed)
+def _history_of(policy):
+    "The training's metrics as a table of numbers, or None."
     history = getattr(policy, "history", None)
-    history = history.reset_index().astype(np.float64) if isinstance(history, pd.DataFrame) else None
-    return Exits.of(test, policy, name).steps.astype(np.int32), history
+    return history.reset_index().astype(np.float64) if isinstance(history, pd.DataFrame) else None
 
 # %% ../nbs/34_walk.ipynb #e-run-unit
 def _run_unit(unit, fit, panel, train, test, seed, threads, elsewhere):
     "Fit on the training days, decide the test days: (unit, exit steps, history or None)."
-    before, given = torch.get_num_threads(), {"seed": seed} if _takes_seed(fit) else {}
+    before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         if elsewhere is not None: elsewhere.check()
-        return unit, *_fit_and_decide(fit, _cut(panel, train), _cut(panel, test), unit.policy, **given)
+        policy = fit(_cut(panel, train), **({"seed": seed} if _takes_seed(fit) else {}))
+        return unit, Exits.of(_cut(panel, test), policy, unit.policy).steps.astype(np.int32), _history_of(policy)
     except Exception as error: raise RuntimeError(
         f"the fit of {unit.policy!r} in fold {unit.fold}, seed {unit.seed} (trained on {place(panel, train[0])} to "
         f"{place(panel, train[-1])}) failed: {type(error).__name__}: {error}") from error
@@ -271,11 +275,13 @@ class WalkForwardResult(Shown):
         "The tested days with the book split evenly among the seeds: S*N positions, seed by seed."
         return self.panel if self.seeds == 1 else self.panel.stocks(np.tile(np.arange(self.panel.N), self.seeds))
 
-    def _about(self):
-        names = ", ".join(f"{k} ({len(s)} seeds)" if len(s) > 1 else k for k, s in self.exit_steps.items())
-        days = self.panel.dates
-        return f"WalkForwardResult: {len(days)} days out of sample in {len(self.folds)} folds", [
-            ("days", f"{days[0]} .. {days[-1]}"), ("policies", names), ("configurations tried", str(self.tried))]
+# %% ../nbs/34_walk.ipynb #e-shown
+@patch
+def _about(self: WalkForwardResult):
+    names = ", ".join(f"{k} ({len(s)} seeds)" if len(s) > 1 else k for k, s in self.exit_steps.items())
+    days = self.panel.dates
+    return f"WalkForwardResult: {len(days)} days out of sample in {len(self.folds)} folds", [
+        ("days", f"{days[0]} .. {days[-1]}"), ("policies", names), ("configurations tried", str(self.tried))]
 
 # %% ../nbs/34_walk.ipynb #e-policies
 @patch
@@ -319,6 +325,7 @@ def _folds_table(panel, folds):
     return pd.DataFrame([{f"{part} {k}": of(idx) for part, idx in zip(("train", "test"), fold) for k, of in ends}
                          for fold in folds]).rename_axis("fold")
 
+# %% ../nbs/34_walk.ipynb #e-history-table
 def _history_table(results):
     "What the trainings told, the fit they are of in front."
     told = [h.assign(**u._asdict()) for u, (_, h) in sorted(results.items()) if h is not None]
@@ -396,7 +403,7 @@ def walk_forward(
     for key, x, least in (("seeds", seeds, 1), ("seed", seed, 0), ("threads", threads, 1), ("tried", tried, 0)):
         whole_number(key, x, least)
     if jobs == 0: raise ValueError("jobs is 0: give 1 or more, -1 for every core, or None")
-    fits = _checked_fits(policies, config, name, device, features)
+    fits = _with_agent(_named_fits(policies), name, config, device, features)
     splitter = WalkForward() if splitter is None else splitter
     folds, panel = check_folds(panel, splitter), _in_order(panel)
     record = walk_record(panel, splitter, folds, seed, threads, identities(fits, folder is not None), tried)

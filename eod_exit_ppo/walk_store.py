@@ -21,6 +21,13 @@ from .identity import checksum, differences, fingerprint, identity, versions
 # %% auto #0
 __all__ = ['walk_record', 'Unit', 'KeptWalk']
 
+# %% ../nbs/33_walk_store.ipynb #e-about-panel
+def _about_panel(panel):
+    "Shape and days in words, and a checksum of every array."
+    arrays = {f.name: getattr(panel, f.name) for f in fields(panel)}
+    about = {"shape": " x ".join(map(str, panel.shape)), "days": f"{panel.dates[0]} .. {panel.dates[-1]}"}
+    return about | {k: checksum(a) for k, a in arrays.items() if a is not None}
+
 # %% ../nbs/33_walk_store.ipynb #e-record
 def walk_record(
     panel,                         # D days
@@ -32,12 +39,9 @@ def walk_record(
     tried: int,                    # configurations, elsewhere
 ) -> dict:                         # as JSON has it
     "What a walk is made of."
-    arrays = {f.name: getattr(panel, f.name) for f in fields(panel)}
-    about = {"shape": " x ".join(map(str, panel.shape)), "days": f"{panel.dates[0]} .. {panel.dates[-1]}"}
-    about |= {k: checksum(a) for k, a in arrays.items() if a is not None}
     days = {"number": len(folds), "days": fingerprint([[part.tolist() for part in fold] for fold in folds])}
-    walk = {"panel": about, "folds": days, "seed": int(seed), "threads": int(threads), "versions": versions()}
-    return {"walk": walk, "policies": dict(policies), "tried": int(tried),
+    walk = {"panel": _about_panel(panel), "folds": days, "seed": int(seed), "threads": int(threads)}
+    return {"walk": walk | {"versions": versions()}, "policies": dict(policies), "tried": int(tried),
             "splitter": re.sub(r" at 0x[0-9a-fA-F]+", "", repr(splitter))}
 
 # %% ../nbs/33_walk_store.ipynb #e-identities

@@ -191,13 +191,13 @@ def locked(
 @contextmanager
 def new_folder(
     folder: str | os.PathLike,  # what was there before goes
-):                              # the path to fill meanwhile
+):                              # the path to make it at
     "A folder whole or not at all; OSError where it can't be written, and then what was there before is untouched."
     folder = Path(folder).absolute()
     part, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("part", "old"))
     with _said_plainly(folder, "what was there before is untouched"):
         try:
-            part.mkdir(parents=True)
+            part.parent.mkdir(parents=True, exist_ok=True)
             yield part
             for path in (*part.iterdir(), part): _sync(path)
             if folder.exists(): os.rename(folder, old)

@@ -34,7 +34,7 @@ def read_panel(
 
 # %% ../nbs/44_runs.ipynb #e-by-ticker
 def table_by_ticker(name: str, path: Path, *columns: str) -> pd.DataFrame:
-    "A file with these columns by ticker, as text; ValueError with the argument's name for what it lacks or has twice."
+    "A file with these columns by ticker, as text; ValueError naming argument and file for what it lacks or has twice."
     table, file = read_table(path), f"{name}: {Path(path).name}"
     lacking = [c for c in ("ticker", *columns) if c not in table]
     if lacking: raise ValueError(f"{file} lacks the column {lacking[0]}: give {', '.join(('ticker', *columns))}")
@@ -58,7 +58,7 @@ def charge(
     panel: IntradayPanel,
     cost_bps=None,   # of an early exit: basis points, by ticker or for all, or a file of ticker and bps; None: as it is
     close_bps=None,  # of the exit at the close, likewise
-    record: Mapping | None = None,  # of the run whose policy decides: its costs, where neither is given nor in the panel
+    record: Mapping | None = None,  # of the policy's run: its costs, where none are given and the panel has none
 ) -> IntradayPanel:
     "The panel with other costs. Raises ValueError for costs that make no sense, or that the record doesn't tell."
     if cost_bps is None and close_bps is None:
@@ -122,7 +122,7 @@ def write_run(
 ) -> None:
     "config.json, history.csv, agent.pt and history.png, all of them or nothing."
     with new_folder(out) as part:
-        agent.save(part / "agent.pt")
+        agent.save(part / "agent.pt")  # makes the folder
         (part / "config.json").write_text(json.dumps(_record_of(agent), indent=2) + "\n", encoding="utf-8")
         (part / "history.csv").write_text(agent.history.to_csv(), encoding="utf-8")
         if not len(agent.history): return

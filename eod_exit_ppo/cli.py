@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Annotated
 import numpy as np
 import pandas as pd
-import torch
 import typer
 from .agent import FactorizedPPOEOD
 from .baselines import ExactOptimum, Hold
@@ -23,7 +22,7 @@ from .data import IntradayPanel
 from .evaluate import compare
 from .exits import Exits
 from .files import locked, new_folder, write_whole
-from .ppo import PPOConfig
+from .config import PPOConfig
 from .runs import (BASELINES, charge, check_out, checkpoint, costs_said, keep_walk, read_left_out,
                                read_panel, run_record, table_by_ticker, write_run)
 
@@ -92,7 +91,7 @@ def _config(recipe, epochs):
 # %% ../nbs/46_cli.ipynb #e-options
 Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn; the same seed gives the same agent.", min=0)]
 Epochs = Annotated[int | None, typer.Option(help="Rounds of rollout and update.  [default: the recipe's]", min=1)]
-Threads = Annotated[int | None, typer.Option(help="Processor threads to use.  [default: all cores]", min=1)]
+Threads = Annotated[int, typer.Option(help="Processor threads to train and decide on; the matrices are small.", min=1)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an older one in the same place.")]
 Cost = Annotated[str | None, typer.Option(help="Cost of an exit before the close, in basis points of what is traded: a "
                                                "number, or a file with the columns ticker and bps.  [default: the "
@@ -130,14 +129,13 @@ def about(
 @plain_errors()
 def demo(
     out: Annotated[Path | None, typer.Option(help="Folder to keep the run in.  [default: nothing is written]")] = None,
-    epochs: Epochs = None, seed: Seed = 7, threads: Threads = None, overwrite: Overwrite = False,
+    epochs: Epochs = None, seed: Seed = 7, threads: Threads = 1, overwrite: Overwrite = False,
 ) -> None:
     "See it work: train on 200 synthetic days, judge on 100 others."
     if out is not None: check_out(out, overwrite)
-    if threads is not None: torch.set_num_threads(threads)
     train_days, test_days = IntradayPanel.synthetic().split(200)
     typer.echo("Learning from 200 synthetic days of 800 stocks; the next 100 days are for judging.")
-    agent = FactorizedPPOEOD.from_panel(train_days, test_days, seed=seed)
+    agent = FactorizedPPOEOD.from_panel(train_days, test_days, seed=seed, threads=threads)
     agent.train(epochs=epochs, progress=sys.stderr.isatty())
     policies = {"learned policy": agent.policy, "exact optimum": ExactOptimum.synthetic()}
     typer.echo(f"\nOn the 100 days that it never saw:\n{summary(test_days, policies)}")
@@ -200,22 +198,22 @@ def panel(
     typer.echo(f"{report!r}\n\n{days!r}\n\nThe panel is in {out}, the account of every row in {out / 'report.csv'}")
 
 # %% ../nbs/46_cli.ipynb #e-agent
-def _begun(path, fit, judge, config, seed, device):
+def _begun(path, fit, judge, config, seed, **how):
     "The agent of a training that was interrupted, if it is the same training."
-    agent = FactorizedPPOEOD.load(path, fit, judge, device=device)
+    agent = FactorizedPPOEOD.load(path, fit, judge, **how)
     was, now = (asdict(c) | dict(seed=s) for c, s in ((agent.config, agent.seed), (config, seed)))
     other = [f"{k} was {was[k]} and is {now[k]}" for k in was if was[k] != now[k]]
     if other: raise ValueError(f"--resume: {', '.join(other)}: give the same, or begin again with --overwrite")
     typer.echo(f"Going on after epoch {len(agent.history)} of {config.epochs}")
     return agent
 
-def _trained(path, fit, judge, config, seed, device, resume, anew):
+def _trained(path, fit, judge, config, seed, resume, anew, **how):
     "An agent trained to the end, with checkpoints on the way; begun, or gone on with."
     if path.exists() and not (resume or anew): raise ValueError(
         f"a training for this folder was interrupted ({path}): --resume goes on with it, --overwrite begins again")
     resume = resume and path.exists()
-    if resume: agent = _begun(path, fit, judge, config, seed, device)
-    else: agent = FactorizedPPOEOD.from_panel(fit, judge, config, seed, device)
+    if resume: agent = _begun(path, fit, judge, config, seed, **how)
+    else: agent = FactorizedPPOEOD.from_panel(fit, judge, config, seed, **how)
     try: agent.train(progress=sys.stderr.isatty(), checkpoint=path, resume=resume)
     except KeyboardInterrupt:
         typer.echo(f"Stopped after epoch {len(agent.history)}: the same command with --resume goes on", err=True)
@@ -232,7 +230,7 @@ def train(
     recipe: RecipeOption = Recipe.per_stock,
     test_days: Annotated[int | None, typer.Option(help="Days at the end to hold out and judge by; 0: judge on the "
                                                        "training days.  [default: a third]", min=0)] = None,
-    epochs: Epochs = None, seed: Seed = 7, cost_bps: Cost = None, close_bps: Close = None, threads: Threads = None,
+    epochs: Epochs = None, seed: Seed = 7, cost_bps: Cost = None, close_bps: Close = None, threads: Threads = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu", overwrite: Overwrite = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was interrupted; it ends as if "
                                                           "nothing had happened.")] = False,
@@ -245,7 +243,6 @@ def train(
         typer.echo(f"The run in {out} is complete: there is nothing to resume")
         return
     check_out(out, overwrite or resume)
-    if threads is not None: torch.set_num_threads(threads)
     days = charge(read_panel(panel), cost_bps, close_bps)
     held_out = days.D // 3 if test_days is None else test_days
     if held_out >= days.D: raise ValueError(f"--test-days {held_out} of {days.D} days leaves none to learn from")
@@ -253,7 +250,8 @@ def train(
     typer.echo(f"{days}\nLearning from {fit.D} days, judging on {f'the last {held_out}' if held_out else 'the same'}")
     with locked(meanwhile):
         path = meanwhile / "agent.pt"
-        try: agent = _trained(path, fit, judge, _config(recipe, epochs), seed, device, resume, overwrite)
+        try: agent = _trained(path, fit, judge, _config(recipe, epochs), seed, resume, overwrite, device=device,
+                              threads=threads)
         finally:
             if not path.exists(): shutil.rmtree(meanwhile)  # nothing was learned yet
         write_run(out, agent)
@@ -268,11 +266,10 @@ def evaluate(
     panel: Panel,
     last_days: Annotated[int | None, typer.Option(help="Only so many days at the end. [default: all]", min=1)] = None,
     exits: Annotated[Path | None, typer.Option(help="CSV to write: when each stock is exited.", dir_okay=False)] = None,
-    cost_bps: Cost = None, close_bps: Close = None, threads: Threads = None,
+    cost_bps: Cost = None, close_bps: Close = None, threads: Threads = 1,
 ) -> None:
     "Judge a trained policy on a panel, beside holding."
-    if threads is not None: torch.set_num_threads(threads)
-    agent = FactorizedPPOEOD.load(checkpoint(run))
+    agent = FactorizedPPOEOD.load(checkpoint(run), threads=threads)
     days = charge(read_panel(panel), cost_bps, close_bps, run_record(run))
     if (last_days or 1) > days.D: raise ValueError(f"--last-days {last_days}, but there are {days.D}")
     days = days if last_days is None else days[-last_days:]

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 import pandas as pd
+import torch
 from .checks import as_array, list_of_names, once, patch, read_only, whole_number
 from .data import IntradayPanel, as_dates, last_mark
-from .exits import check_exit_steps
+from .exits import check_exit_steps, may_act
 from .files import read_sealed, write_sealed
+from .model import ExitHead
+from .rollout import Book
 
 # %% auto #0
 __all__ = ['since_prior', 'LiveDay', 'replay']
@@ -117,7 +120,7 @@ def _asked_chances(policy, panel, state, t):
     if chance.shape != (panel.N,) or not (chance >= 0).all() or not (chance <= 1).all(): raise ValueError(
         f"the policy's probabilities at {panel.times[t]} have shape {chance.shape} and are not all from 0 to 1: "
         f"nothing was decided, {(panel.N,)} numbers are needed")
-    wishes = state.held & (chance > 0.5)
+    wishes = state.held & ExitHead.wish(chance)
     if (wishes & ~panel.tradable[0, t]).any(): check_exit_steps(panel, np.where(wishes, t, panel.T - 1)[None])
     return wishes, chance
 
@@ -138,11 +141,14 @@ def _asked_steps(policy, panel, state, t):
 # %% ../nbs/42_live.ipynb #e-decided
 def _after_deciding(policy, panel, state, t):
     "The state after the exits of snapshot t, which has been heard."
-    chance, closing = np.full(panel.N, np.nan), t == panel.T - 1
-    if closing: exits = state.held
-    elif hasattr(policy, "exit_probability"): exits, chance = _asked_chances(policy, panel, state, t)
-    else: exits = _asked_steps(policy, panel, state, t)
-    acts = state.held & panel.tradable[0, t] & (panel.weights[0] != 0) & (not closing)
+    exit_step = np.where(state.held, panel.T - 1, state.exit_step)
+    book, chance = Book(*(torch.from_numpy(a) for a in (may_act(panel), exit_step[None]))), np.full(panel.N, np.nan)
+    acts = book.acting(t)[0].numpy()
+    if t == panel.T - 1: exits = state.held
+    else:
+        if hasattr(policy, "exit_probability"): wishes, chance = _asked_chances(policy, panel, state, t)
+        else: wishes = _asked_steps(policy, panel, state, t)
+        exits = book.step(t, torch.from_numpy(wishes)[None])[0].numpy() | wishes & (panel.weights[0] == 0)
     return state._replace(decided=state.decided | (np.arange(panel.T) == t),
                           exit_step=np.where(exits, t, state.exit_step), chance=np.where(acts, chance, state.chance))
 

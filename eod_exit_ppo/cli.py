@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 import numpy as np
@@ -18,18 +19,22 @@ import pandas as pd
 import typer
 from .agent import FactorizedPPOEOD
 from .baselines import ExactOptimum, Hold
+from .config import PPOConfig
 from .data import IntradayPanel
 from .evaluate import compare
 from .exits import Exits
 from .files import locked, new_folder, write_whole
-from .config import PPOConfig
+from .live import LiveDay
+from .market import from_bars
+from .report import make_report
 from .runs import (BASELINES, charge, check_out, checkpoint, costs_said, keep_walk, read_left_out,
                                read_panel, run_record, table_by_ticker, write_run)
+from .walk_forward import WalkForward, walk_forward
 
 # %% auto #0
-__all__ = ['app', 'Seed', 'Epochs', 'Threads', 'Overwrite', 'Cost', 'Close', 'RecipeOption', 'Panel', 'Run', 'summary',
-           'plain_errors', 'Recipe', 'about', 'demo', 'panel', 'train', 'evaluate', 'walk', 'report', 'exits_said',
-           'decide']
+__all__ = ['app', 'RecipeOption', 'Seed', 'Epochs', 'Threads', 'Overwrite', 'Cost', 'Close', 'Panel', 'Run', 'summary',
+           'plain_errors', 'option', 'argument', 'Recipe', 'about', 'demo', 'panel', 'train', 'evaluate', 'walk',
+           'report', 'exits_said', 'decide']
 
 # %% ../nbs/46_cli.ipynb #e-table
 def summary(
@@ -44,9 +49,10 @@ def summary(
         lines.append(f"{name:16}{row['mean']:14.6f}{gain}{interval}")
     return "\n".join(lines)
 
-# %% ../nbs/46_cli.ipynb #e-errors
+# %% ../nbs/46_cli.ipynb #e-note
 def _note(message, category, filename, lineno, file=None, line=None): typer.echo(f"Note: {message}", err=True)
 
+# %% ../nbs/46_cli.ipynb #e-errors
 @contextmanager
 def plain_errors() -> Iterator[None]:
     "What is wrong with the input becomes one line and exit status 2; a warning becomes one line."
@@ -59,29 +65,36 @@ def plain_errors() -> Iterator[None]:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(2) from None
 
-# %% ../nbs/46_cli.ipynb #e-lists
-def _parts(option, text, mark, like):
+# %% ../nbs/46_cli.ipynb #e-parts
+def _parts(option, text, mark, like, count=None):
     "What a mark separates in an option, without the blanks around it."
     parts = [part.strip() for part in text.split(mark)]
-    if all(parts): return parts
-    raise ValueError(f"{option} is {text!r}, and part {parts.index('') + 1} of it is empty: give {like}")
+    if all(parts) and count in (None, len(parts)): return parts
+    raise ValueError(f"{option} is {text!r}: give {like}")
 
 def _times(option, text): return _parts(option, text, ",", "times with a comma between them, like 10:00,12:00")
 
-def _pairs(option, texts):
-    "THEIRS=OURS options as a dict, None without any."
-    pairs = [_parts(option, text, "=", "theirs and ours, like Symbol=ticker") for text in texts]
-    bad = [text for text, pair in zip(texts, pairs) if len(pair) != 2]
-    if bad: raise ValueError(f"{option} is {bad[0]!r}: give theirs and ours, like Symbol=ticker")
-    return dict(pairs) or None
+def _pair(option, text): return _parts(option, text, "=", "theirs and ours, like Symbol=ticker", 2)
 
 # %% ../nbs/46_cli.ipynb #e-app
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
+def option(kind, help, *names, **how):
+    "The type of an option of a command, and what its help says."
+    return Annotated[kind, typer.Option(*names, help=help, **how)]
+
+def argument(kind, help, **how):
+    "The type of an argument of a command, and what its help says."
+    return Annotated[kind, typer.Argument(help=help, exists=True, show_default=False, **how)]
+
+# %% ../nbs/46_cli.ipynb #e-recipe
 class Recipe(str, Enum):
     "The recipes that ship."
     per_stock = "per-stock"
     joint = "joint"
+
+RecipeOption = option(Recipe, "per-stock: each stock has its own credit, its path so far is seen; joint: one credit "
+                      "for the whole book.")
 
 def _config(recipe, epochs):
     "A recipe, with other epochs if they are given."
@@ -89,34 +102,30 @@ def _config(recipe, epochs):
     return config if epochs is None else replace(config, epochs=epochs)
 
 # %% ../nbs/46_cli.ipynb #e-options
-Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn; the same seed gives the same agent.", min=0)]
-Epochs = Annotated[int | None, typer.Option(help="Rounds of rollout and update.  [default: the recipe's]", min=1)]
-Threads = Annotated[int, typer.Option(help="Processor threads to train and decide on; the matrices are small.", min=1)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an older one in the same place.")]
-Cost = Annotated[str | None, typer.Option(help="Cost of an exit before the close, in basis points of what is traded: a "
-                                               "number, or a file with the columns ticker and bps.  [default: the "
-                                               "panel's]", metavar="BPS")]
-Close = Annotated[str | None, typer.Option(help="Cost of the closing auction, likewise.  [default: the panel's]",
-                                           metavar="BPS")]
-RecipeOption = Annotated[Recipe, typer.Option(help="per-stock: each stock has its own credit, its path so far is seen; "
-                                                   "joint: one credit for the whole book.")]
-Panel = Annotated[Path, typer.Argument(help="Folder that `panel` has written; or a Parquet or CSV file, one row per "
-                                            "day, snapshot and stock: date, time, ticker, return (since the prior "
-                                            "close), signal, weight.", exists=True, show_default=False)]
-Run = Annotated[Path, typer.Argument(help="Folder that `train` has written, or a checkpoint in it.", exists=True,
-                                     show_default=False)]
+Seed = option(int, "Seed of everything that is drawn; the same seed gives the same agent.", min=0)
+Epochs = option(int | None, "Rounds of rollout and update.  [default: the recipe's]", min=1)
+Threads = option(int, "Processor threads to train and decide on; the matrices are small.", min=1)
+Overwrite = option(bool, "Replace an older one in the same place.", "--overwrite")
+Cost = option(str | None, "Cost of an exit before the close, in basis points of what is traded: a number, or a file "
+              "with the columns ticker and bps.  [default: the panel's]", metavar="BPS")
+Close = option(str | None, "Cost of the closing auction, likewise.  [default: the panel's]", metavar="BPS")
 
-# %% ../nbs/46_cli.ipynb #e-about
+# %% ../nbs/46_cli.ipynb #e-arguments
+Panel = argument(Path, "Folder that `panel` has written; or a Parquet or CSV file, one row per day, snapshot and "
+                 "stock: date, time, ticker, return (since the prior close), signal, weight.")
+Run = argument(Path, "Folder that `train` has written, or a checkpoint in it.")
+
+# %% ../nbs/46_cli.ipynb #e-version
 def _version(show: bool):
     if not show: return
     from eod_exit_ppo import __version__
     typer.echo(f"eod-exit-ppo {__version__}")
     raise typer.Exit()
 
+# %% ../nbs/46_cli.ipynb #e-about
 @app.callback()
 def about(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
-                                          help="Say which version this is.")] = False,
+    version: option(bool, "Say which version this is.", "--version", callback=_version, is_eager=True) = False,
 ) -> None:
     """Learn when to exit each position of a long/short equity book before the close.
 
@@ -128,7 +137,7 @@ def about(
 @app.command()
 @plain_errors()
 def demo(
-    out: Annotated[Path | None, typer.Option(help="Folder to keep the run in.  [default: nothing is written]")] = None,
+    out: option(Path | None, "Folder to keep the run in.  [default: nothing is written]") = None,
     epochs: Epochs = None, seed: Seed = 7, threads: Threads = 1, overwrite: Overwrite = False,
 ) -> None:
     "See it work: train on 200 synthetic days, judge on 100 others."
@@ -149,55 +158,48 @@ def demo(
 @app.command()
 @plain_errors()
 def panel(
-    bars: Annotated[Path, typer.Argument(help="Parquet or CSV file of bars, or a folder of them: date, time (or one "
-                                              "timestamp), ticker, close.", exists=True, show_default=False)],
-    signals: Annotated[Path, typer.Option(help="File with date, ticker, signal; or one row per date and one column per "
-                                               "ticker. A signal dated d must have been known at the close before d.",
-                                          show_default=False)],
-    out: Annotated[Path, typer.Option(help="Folder to write the panel to, with report.csv: what became of every row.",
-                                      show_default=False)],
-    weights: Annotated[Path | None, typer.Option(help="The same with weight: positive long, negative short.  [default: "
-                                                      "the signals]")] = None,
-    snapshots: Annotated[str, typer.Option(help="When positions may be exited: a step from the open like 30min, or "
-                                                "times like 10:00,12:00; the close is always the last.")] = "30min",
-    tz: Annotated[str | None, typer.Option(help="Zone of timestamps that carry none, like America/New_York.")] = None,
-    stamp: Annotated[str, typer.Option(help="Whether a bar's time is its start or its end.")] = "end",
-    bar: Annotated[str | None, typer.Option(help="Length of a bar, like 5min, with --stamp start.  [default: the "
-                                                 "commonest step]")] = None,
-    column: Annotated[list[str], typer.Option(help="A column of the bars and what it is here, like Symbol=ticker; may "
-                                                   "be given several times.", show_default=False)] = [],  # noqa: B006
-    calendar: Annotated[str, typer.Option(help="Exchange calendar that knows the sessions; none: the dates of the "
-                                               "file.")] = "XNYS",
-    session: Annotated[str, typer.Option(help="Open and close with --calendar none.")] = "09:30,16:00",
-    half_days: Annotated[str, typer.Option(help="drop, or keep: no exit after the early close.")] = "drop",
-    max_stale: Annotated[str, typer.Option(help="A price older than this is no price to trade at.")] = "15min",
-    max_gap: Annotated[float, typer.Option(help="Overnight move taken for a split or an error; inf for none.")] = 0.3,
-    min_quoted: Annotated[float, typer.Option(help="Leave out days on which less of the book has a price by the first "
-                                                   "snapshot.")] = 0.0,
-    prior_close: Annotated[Path | None, typer.Option(help="File with date, ticker, prior_close, which wins over the "
-                                                          "bars.")] = None,
-    adjustments: Annotated[Path | None, typer.Option(help="File with date, ticker, factor: splits; closes before that "
-                                                          "date are multiplied by it.")] = None,
+    bars: argument(Path, "Parquet or CSV file of bars, or a folder of them: date, time (or one timestamp), ticker, "
+                   "close."),
+    signals: option(Path, "File with date, ticker, signal; or one row per date and one column per ticker. A signal "
+                    "dated d must have been known at the close before d.", show_default=False),
+    out: option(Path, "Folder to write the panel to, with report.csv: what became of every row.", show_default=False),
+    weights: option(Path | None, "The same with weight: positive long, negative short.  [default: the signals]") = None,
+    snapshots: option(str, "When positions may be exited: a step from the open like 30min, or times like 10:00,12:00; "
+                      "the close is always the last.") = "30min",
+    tz: option(str | None, "Zone of timestamps that carry none, like America/New_York.") = None,
+    stamp: option(str, "Whether a bar's time is its start or its end.") = "end",
+    bar: option(str | None, "Length of a bar, like 5min, with --stamp start.  [default: the commonest step]") = None,
+    column: option(list[str], "A column of the bars and what it is here, like Symbol=ticker; may be given several "
+                   "times.", show_default=False) = [],  # noqa: B006
+    calendar: option(str, "Exchange calendar that knows the sessions; none: the dates of the file.") = "XNYS",
+    session: option(str, "Open and close with --calendar none.") = "09:30,16:00",
+    half_days: option(str, "drop, or keep: no exit after the early close.") = "drop",
+    max_stale: option(str, "A price older than this is no price to trade at.") = "15min",
+    max_gap: option(float, "Overnight move taken for a split or an error; inf for none.") = 0.3,
+    min_quoted: option(float, "Leave out days on which less of the book has a price by the first snapshot.") = 0.0,
+    prior_close: option(Path | None, "File with date, ticker, prior_close, which wins over the bars.") = None,
+    adjustments: option(Path | None, "File with date, ticker, factor: splits; closes before that date are multiplied "
+                        "by it.") = None,
     cost_bps: Cost = None, close_bps: Close = None, overwrite: Overwrite = False,
 ) -> None:
     """From bars and a daily signal to a panel.
 
     What was read, repaired and left out is printed by reason, and kept in full as report.csv in the panel's folder."""
-    from eod_exit_ppo.market import from_bars
     check_out(out, overwrite, ("panel.json", "*.npy", "report.csv"), "panel")
     times = _times("--snapshots", snapshots)
     days, report = from_bars(
         bars, signals, weights, times if len(times) > 1 else times[0], tz=tz, stamp=stamp, bar=bar,
-        columns=_pairs("--column", column), calendar=None if calendar.lower() == "none" else calendar,
-        session=tuple(_times("--session", session)), half_days=half_days, max_stale=max_stale, max_gap=max_gap,
-        min_quoted=min_quoted, prior_close=prior_close, adjustments=adjustments)
+        columns=dict(_pair("--column", text) for text in column) or None,
+        calendar=None if calendar.lower() == "none" else calendar, session=tuple(_times("--session", session)),
+        half_days=half_days, max_stale=max_stale, max_gap=max_gap, min_quoted=min_quoted, prior_close=prior_close,
+        adjustments=adjustments)
     days = charge(days, cost_bps, close_bps)
     with new_folder(out) as part:
         days.save(part)
         report.to_frame().to_csv(part / "report.csv", index=False)
     typer.echo(f"{report!r}\n\n{days!r}\n\nThe panel is in {out}, the account of every row in {out / 'report.csv'}")
 
-# %% ../nbs/46_cli.ipynb #e-agent
+# %% ../nbs/46_cli.ipynb #e-begun
 def _begun(path, fit, judge, config, seed, **how):
     "The agent of a training that was interrupted, if it is the same training."
     agent = FactorizedPPOEOD.load(path, fit, judge, **how)
@@ -207,6 +209,7 @@ def _begun(path, fit, judge, config, seed, **how):
     typer.echo(f"Going on after epoch {len(agent.history)} of {config.epochs}")
     return agent
 
+# %% ../nbs/46_cli.ipynb #e-trained
 def _trained(path, fit, judge, config, seed, resume, anew, **how):
     "An agent trained to the end, with checkpoints on the way; begun, or gone on with."
     if path.exists() and not (resume or anew): raise ValueError(
@@ -225,15 +228,14 @@ def _trained(path, fit, judge, config, seed, resume, anew, **how):
 @plain_errors()
 def train(
     panel: Panel,
-    out: Annotated[Path, typer.Option(help="Folder to write: config.json, history.csv, agent.pt, history.png.",
-                                      show_default=False)],
+    out: option(Path, "Folder to write: config.json, history.csv, agent.pt, history.png.", show_default=False),
     recipe: RecipeOption = Recipe.per_stock,
-    test_days: Annotated[int | None, typer.Option(help="Days at the end to hold out and judge by; 0: judge on the "
-                                                       "training days.  [default: a third]", min=0)] = None,
+    test_days: option(int | None, "Days at the end to hold out and judge by; 0: judge on the training days.  [default: "
+                      "a third]", min=0) = None,
     epochs: Epochs = None, seed: Seed = 7, cost_bps: Cost = None, close_bps: Close = None, threads: Threads = 1,
-    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu", overwrite: Overwrite = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was interrupted; it ends as if "
-                                                          "nothing had happened.")] = False,
+    device: option(str, "cpu, cuda or auto.") = "cpu", overwrite: Overwrite = False,
+    resume: option(bool, "Go on with a training that was interrupted; it ends as if nothing had happened.",
+                   "--resume") = False,
 ) -> None:
     """Learn from a panel and keep what was learned.
 
@@ -264,8 +266,8 @@ def train(
 def evaluate(
     run: Run,
     panel: Panel,
-    last_days: Annotated[int | None, typer.Option(help="Only so many days at the end. [default: all]", min=1)] = None,
-    exits: Annotated[Path | None, typer.Option(help="CSV to write: when each stock is exited.", dir_okay=False)] = None,
+    last_days: option(int | None, "Only so many days at the end. [default: all]", min=1) = None,
+    exits: option(Path | None, "CSV to write: when each stock is exited.", dir_okay=False) = None,
     cost_bps: Cost = None, close_bps: Close = None, threads: Threads = 1,
 ) -> None:
     "Judge a trained policy on a panel, beside holding."
@@ -281,40 +283,31 @@ def evaluate(
         write_whole(exits, lambda f: f.write(table.to_csv(index=False).encode()))
         typer.echo(f"\nThe exits are in {exits}")
 
-# %% ../nbs/46_cli.ipynb #e-check-walk
-def _check_walk(out, name):
-    "Raise where a folder holds something else than a walk, or the name is that of holding."
-    if name == "hold": raise ValueError("--name is 'hold', the name of holding every position: give another")
-    if out.exists() and not out.is_dir(): raise ValueError(f"{out} is a file: give a folder")
-    other = sorted(p.name for p in out.iterdir() if p.name not in ("fits", "days", "result")) if out.exists() else ()
-    if other: raise ValueError(f"{out} holds {other[0]}, which is no part of a walk: give another folder")
-
 # %% ../nbs/46_cli.ipynb #e-walk
 @app.command("walk-forward")
 @plain_errors()
 def walk(
     panel: Panel,
-    out: Annotated[Path, typer.Option(help="Folder to write; where it holds this walk, unfinished, that goes on.",
-                                      show_default=False)],
-    train: Annotated[int, typer.Option(help="Days to learn from in each fold.", min=1)] = 120,
-    test: Annotated[int, typer.Option(help="Days to judge on, then everything moves on by as many.", min=1)] = 20,
-    purge: Annotated[int, typer.Option(help="Days left out between the two.", min=0)] = 1,
-    expanding: Annotated[bool, typer.Option("--expanding", help="Learn from all days so far, not the last.")] = False,
-    seeds: Annotated[int, typer.Option(help="Fits of each fold; the book is split evenly among them.", min=1)] = 3,
-    jobs: Annotated[int, typer.Option(help="Fits at a time; -1: as many as there are cores.")] = 2,
-    baselines: Annotated[bool, typer.Option(help="Fit threshold, least squares and best fixed exit too.")] = True,
+    out: option(Path, "Folder to write; where it holds this walk, unfinished, that goes on.", show_default=False),
+    train: option(int, "Days to learn from in each fold.", min=1) = 120,
+    test: option(int, "Days to judge on, then everything moves on by as many.", min=1) = 20,
+    purge: option(int, "Days left out between the two.", min=0) = 1,
+    expanding: option(bool, "Learn from all days so far, not the last.", "--expanding") = False,
+    seeds: option(int, "Fits of each fold; the book is split evenly among them.", min=1) = 3,
+    jobs: option(int, "Fits at a time; -1: as many as there are cores.") = 2,
+    baselines: option(bool, "Fit threshold, least squares and best fixed exit too.") = True,
     recipe: RecipeOption = Recipe.per_stock, epochs: Epochs = None,
-    name: Annotated[str, typer.Option(help="The policy's name; another configuration needs another.")] = "learned",
-    tried: Annotated[int, typer.Option(help="Configurations tried on these days elsewhere.", min=0)] = 0,
-    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0)] = 0,
+    name: option(str, "The policy's name; another configuration needs another.") = "learned",
+    tried: option(int, "Configurations tried on these days elsewhere.", min=0) = 0,
+    seed: option(int, "Seed of everything that is drawn.", min=0) = 0,
     cost_bps: Cost = None, close_bps: Close = None,
 ) -> None:
     """Refit through time, judge on the days after.
 
     Interrupted, the same command goes on where it was. Another configuration in the same folder, under another --name,
     is counted as tried."""
-    from eod_exit_ppo.walk_forward import WalkForward, walk_forward
-    _check_walk(out, name)
+    if name == "hold": raise ValueError("--name is 'hold', the name of holding every position: give another")
+    check_out(out, True, ("fits", "days", "result"), "walk")
     days, config = charge(read_panel(panel), cost_bps, close_bps), _config(recipe, epochs)
     splitter = WalkForward(train, test, purge, expanding)
     typer.echo(f"{days}\n{splitter.get_n_splits(days)} folds of {train} days to learn from, {test} to judge on")
@@ -329,23 +322,19 @@ def walk(
 @app.command()
 @plain_errors()
 def report(
-    run: Annotated[Path, typer.Argument(help="Folder that `walk-forward` or `train` has written.", exists=True,
-                                        show_default=False)],
-    out: Annotated[Path, typer.Option(help="HTML file to write; an older one is replaced.", dir_okay=False,
-                                      show_default=False)],
-    panel: Annotated[Path | None, typer.Argument(help="With a run of `train`: the panel; judged are the days that were "
-                                                      "held out.", exists=True, show_default=False)] = None,
-    last_days: Annotated[int | None, typer.Option(help="Only so many days at the end.", min=1)] = None,
+    run: argument(Path, "Folder that `walk-forward` or `train` has written."),
+    out: option(Path, "HTML file to write; an older one is replaced.", dir_okay=False, show_default=False),
+    panel: argument(Path | None, "With a run of `train`: the panel; judged are the days that were held out.") = None,
+    last_days: option(int | None, "Only so many days at the end.", min=1) = None,
     cost_bps: Cost = None, close_bps: Close = None,
-    template: Annotated[Path | None, typer.Option(help="Notebook to make it from, edited from one that was kept.  "
-                                                       "[default: the one that ships]", dir_okay=False)] = None,
-    keep_notebook: Annotated[Path | None, typer.Option(help="Keep the notebook that was run, to look into or to edit.",
-                                                       dir_okay=False)] = None,
+    template: option(Path | None, "Notebook to make it from, edited from one that was kept.  [default: the one that "
+                     "ships]", dir_okay=False) = None,
+    keep_notebook: option(Path | None, "Keep the notebook that was run, to look into or to edit.",
+                          dir_okay=False) = None,
 ) -> None:
     """Show what a run has earned, in one HTML file.
 
     It begins with the gain over holding and its interval, after costs; nothing in it is loaded from anywhere."""
-    from eod_exit_ppo.report import make_report
     make_report(run, out, panel, last_days=last_days, cost_bps=cost_bps, close_bps=close_bps, template=template,
                 keep_notebook=keep_notebook)
     typer.echo(f"The report is in {out}")
@@ -359,9 +348,9 @@ def _flags(table, column, path):
                                    f"{table.index[bad.argmax()]}: give true or false for every ticker")
     return table[column].astype(bool)
 
+# %% ../nbs/46_cli.ipynb #e-same-book
 def _book(path): return table_by_ticker("--book", path, "signal", "weight", "prior_close")
 
-# %% ../nbs/46_cli.ipynb #e-same-book
 def _same_book(day, path):
     "Raise where a book that is given again is another one."
     table, p = _book(path), day.panel
@@ -378,17 +367,13 @@ def _same_book(day, path):
 # %% ../nbs/46_cli.ipynb #e-new-day
 def _new_day(policy, record, state, path, date, times, costs):
     "A day of a book, as its first call gives it."
-    from eod_exit_ppo.live import LiveDay
     if path is None or date is None:
         raise ValueError(f"there is no day at {state} yet: begin it with --book and --date")
     table, times = _book(path), record.get("snapshots") if times is None else _times("--times", times)
     if times is None: raise ValueError("the run does not say its snapshots: give --times, the close last")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)   # of an empty book, which only carries the costs
-        nothing = np.zeros((1, 1, len(table)), np.float32)
-        costs = charge(IntradayPanel(nothing[0], nothing, nothing[0], tickers=table.index), *costs, record).costs
-    return LiveDay(policy, table.index, table.signal, table.weight, times=times, date=date,
-                   prior_close=table.prior_close, costs=costs, universe=_flags(table, "universe", path), path=state)
+    day = partial(LiveDay, policy, table.index, table.signal, table.weight, times=times, date=date,
+                  prior_close=table.prior_close, universe=_flags(table, "universe", path))
+    return day(costs=charge(day().panel, *costs, record).costs, path=state)
 
 # %% ../nbs/46_cli.ipynb #e-exits-said
 def exits_said(
@@ -405,28 +390,22 @@ def exits_said(
 @plain_errors()
 def decide(
     run: Run,
-    state: Annotated[Path, typer.Option(help="File that remembers the day; written after every call.", dir_okay=False,
-                                        show_default=False)],
-    time: Annotated[str, typer.Option(help="The snapshot, as the panel calls it, like 10:30.", show_default=False)],
-    prices: Annotated[Path, typer.Option(help="Parquet or CSV: ticker, price, and perhaps halted (true or false); a "
-                                              "stock that is not in it is not quoted.", exists=True,
-                                         show_default=False)],
-    book: Annotated[Path | None, typer.Option(help="To begin a day: ticker, signal, weight (positive long, negative "
-                                                   "short), prior_close (adjusted for splits), and perhaps universe "
-                                                   "(true for the stocks that features look at).  [default: those "
-                                                   "with a weight]")] = None,
-    date: Annotated[str | None, typer.Option(help="The day, like 2024-05-31; later calls may repeat it, against a "
-                                                  "mix-up of files.")] = None,
-    times: Annotated[str | None, typer.Option(help="To begin a day: all its snapshots, the close last.  [default: "
-                                                   "those of the run]")] = None,
-    out: Annotated[Path | None, typer.Option(help="CSV to write: what is exited now.", dir_okay=False)] = None,
+    state: option(Path, "File that remembers the day; written after every call.", dir_okay=False, show_default=False),
+    time: option(str, "The snapshot, as the panel calls it, like 10:30.", show_default=False),
+    prices: option(Path, "Parquet or CSV: ticker, price, and perhaps halted (true or false); a stock that is not in it "
+                   "is not quoted.", exists=True, show_default=False),
+    book: option(Path | None, "To begin a day: ticker, signal, weight (positive long, negative short), prior_close "
+                 "(adjusted for splits), and perhaps universe (true for the stocks that features look at).  [default: "
+                 "those with a weight]") = None,
+    date: option(str | None, "The day, like 2024-05-31; later calls may repeat it, against a mix-up of files.") = None,
+    times: option(str | None, "To begin a day: all its snapshots, the close last.  [default: those of the run]") = None,
+    out: option(Path | None, "CSV to write: what is exited now.", dir_okay=False) = None,
     cost_bps: Cost = None, close_bps: Close = None,
 ) -> None:
     """Say what to exit now, during a live day.
 
     The first call of a day brings --book and --date; the file given as --state then remembers it. A call that is
     refused changes nothing; the same call again gets the same answer."""
-    from eod_exit_ppo.live import LiveDay
     policy, record = FactorizedPPOEOD.load(checkpoint(run)).policy, run_record(run)
     now = table_by_ticker("--prices", prices, "price")
     halted = _flags(now, "halted", prices)

@@ -38,35 +38,29 @@ def _positions(index, name, labels):
     labels = pd.Index(labels).to_flat_index()
     at = index.get_indexer(labels)
     if (at < 0).any(): at = np.where(labels.isna(), -1, index.get_indexer(labels.map(str)))  # tickers are text
-    unknown = labels[at < 0]
-    if len(unknown): raise ValueError(f"{name} has {len(unknown)} tickers that this day's book has not, the first "
-                                      f"{str(unknown[0])!r}: give those of the book, in LiveDay.tickers")
+    if len(unknown := labels[at < 0]): raise ValueError(
+        f"{name} has {len(unknown)} tickers that this day's book has not, the first {str(unknown[0])!r}: give those of "
+        "the book, in LiveDay.tickers")
     twice = np.flatnonzero(np.bincount(at, minlength=1) > 1)
     if len(twice): raise ValueError(f"{name} has {index[twice[0]]!r} twice: give each ticker once")
     return at
 
-# %% ../nbs/42_live.ipynb #e-labelled
-def _labelled(name, given):
-    "Labels, or None, and values of a Series, DataFrame, mapping or array."
-    if isinstance(given, (pd.Series, pd.DataFrame)):
-        kinds = [given.dtype.kind] if isinstance(given, pd.Series) else [d.kind for d in given.dtypes]
-        plain = all(k in "fiu" for k in kinds)
-        return given.index, given.to_numpy(np.float64, na_value=np.nan) if plain else given.to_numpy(object)
-    if isinstance(given, Mapping): return list(given), np.asarray(as_array(name, list(given.values())))
-    if np.ma.isMaskedArray(given): given = given.astype(np.float64).filled(np.nan)
-    return None, np.asarray(as_array(name, given))
-
 # %% ../nbs/42_live.ipynb #e-numbers
 def _numbers(index, name, given, columns=()):
     "(N, *columns) float64 in the order of the book, NaN where nothing was given; an array is in that order."
-    labels, values = _labelled(name, given)
+    labels, values = None, given
+    if isinstance(given, Mapping): labels, values = list(given), list(given.values())
+    elif isinstance(given, (pd.Series, pd.DataFrame)):
+        plain, labels = all(d.kind in "fiu" for d in np.atleast_1d(given.dtypes)), given.index
+        values = given.to_numpy(np.float64, na_value=np.nan) if plain else given.to_numpy(object)
+    elif np.ma.isMaskedArray(given): values = given.astype(np.float64).filled(np.nan)
+    values = np.asarray(as_array(name, values))
     if values.dtype.kind not in "fiu": raise TypeError(f"{name} has dtype {values.dtype}: give numbers, and NaN or "
                                                        "nothing where there is none")
     wanted = (len(index) if labels is None else len(labels), *columns)
     if values.shape != wanted: raise ValueError(f"{name} has shape {values.shape}: give {wanted}, or label it")
-    if labels is None: return values.astype(np.float64)
     out = np.full((len(index), *columns), np.nan)
-    out[_positions(index, name, labels)] = values
+    out[slice(None) if labels is None else _positions(index, name, labels)] = values
     return out
 
 # %% ../nbs/42_live.ipynb #e-flags
@@ -76,7 +70,7 @@ def _flags(index, name, given):
     labels, values = None, [given] if isinstance(given, str) else given
     if isinstance(given, Mapping): labels, values = list(given), given.values()
     elif isinstance(given, (pd.Series, pd.DataFrame)): labels, values = given.index, given.to_numpy(object)
-    elif np.ma.isMaskedArray(given): values = given.astype(object).filled(None)
+    elif np.ma.isMaskedArray(given): values = np.where(np.ma.getmaskarray(given), None, given.data)
     if not isinstance(values, np.ndarray): values = np.array(list(values), object)
     truth = np.array([isinstance(x, (bool, np.bool_)) for x in values.flat], bool)
     names = not truth.any() and not isinstance(given, Mapping)
@@ -111,6 +105,9 @@ class DayState(NamedTuple):
     def held(self): return self.exit_step < 0
 
     @property
+    def steps(self): return np.where(self.held, len(self.decided) - 1, self.exit_step)
+
+    @property
     def last(self) -> int: return int(max(np.flatnonzero(self.decided), default=-1))
 
 # %% ../nbs/42_live.ipynb #e-by-chance
@@ -130,9 +127,9 @@ def _asked_steps(policy, panel, state, t):
     steps = np.asarray(policy.exit_steps(panel))
     later = (steps > t) & (steps < panel.T)  # of what has not come, nothing can be said yet
     steps = check_exit_steps(panel, np.where(later, panel.T - 1, steps))[0]
-    changed = np.flatnonzero(np.where(steps < t, steps, -1) != state.exit_step)
-    if not len(changed): return steps == t
-    i = changed[0]
+    changed = np.where(steps < t, steps, -1) != state.exit_step
+    if not changed.any(): return steps == t
+    i = changed.argmax()
     said = [f"at {panel.times[k]}" if 0 <= k < t else "later" for k in (steps[i], state.exit_step[i])]
     raise ValueError(f"asked at {panel.times[t]}, the policy says that {panel.tickers[i]} should have been exited "
                      f"{said[0]}, and {said[1]} when it was asked before: it looks at what comes after (see "
@@ -141,9 +138,8 @@ def _asked_steps(policy, panel, state, t):
 # %% ../nbs/42_live.ipynb #e-decided
 def _after_deciding(policy, panel, state, t):
     "The state after the exits of snapshot t, which has been heard."
-    exit_step = np.where(state.held, panel.T - 1, state.exit_step)
-    book, chance = Book(*(torch.from_numpy(a) for a in (may_act(panel), exit_step[None]))), np.full(panel.N, np.nan)
-    acts = book.acting(t)[0].numpy()
+    book = Book(torch.from_numpy(may_act(panel)), torch.from_numpy(state.steps[None]))
+    acts, chance = book.acting(t)[0].numpy(), np.full(panel.N, np.nan)
     if t == panel.T - 1: exits = state.held
     else:
         if hasattr(policy, "exit_probability"): wishes, chance = _asked_chances(policy, panel, state, t)
@@ -233,13 +229,10 @@ def _panel_of(self: LiveDay, state) -> IntradayPanel:
     arrays = {k: getattr(state, k) for k in ("returns", "tradable", "extra")}
     return self._panel.with_arrays(**{k: None if x is None else read_only(x) for k, x in arrays.items()})
 
-@patch
-@property
-def panel(self: LiveDay) -> IntradayPanel:
-    "The day so far as a panel: what has not come, or was skipped, is not quoted."
-    return self._panel_of(self._state)
+LiveDay.panel = property(lambda self: self._panel_of(self._state), doc="The day so far as an IntradayPanel: what has "
+                         "not come, or was skipped, is not quoted.")
 
-# %% ../nbs/42_live.ipynb #e-next
+# %% ../nbs/42_live.ipynb #e-extra
 @patch
 def _extra(self: LiveDay, given):
     "(N, K) float32 further numbers, None where the day has none."
@@ -248,6 +241,7 @@ def _extra(self: LiveDay, given):
         raise ValueError(f"extra is {'missing' if K else 'given'}, and the day was made with n_extra={K}")
     return _numbers(self._index, "extra", given, (K,)).astype(np.float32) if K else None
 
+# %% ../nbs/42_live.ipynb #e-next
 @patch
 def _next(self: LiveDay, t, heard) -> DayState:
     "The state after snapshot t."
@@ -290,7 +284,7 @@ def decide(
                           UserWarning, stacklevel=2)
     return self._exits_at(t)
 
-# %% ../nbs/42_live.ipynb #e-answers
+# %% ../nbs/42_live.ipynb #e-exits-at
 @patch
 def _exits_at(self: LiveDay, t) -> pd.DataFrame:
     "One row per stock of the book that was exited at t."
@@ -300,6 +294,7 @@ def _exits_at(self: LiveDay, t) -> pd.DataFrame:
                          "probability": np.nan if closing else s.chance[at],
                          "reason": "close" if closing else "policy"}, index=self._index.take(at))
 
+# %% ../nbs/42_live.ipynb #e-status
 @patch
 def status(self: LiveDay) -> pd.DataFrame:
     """Every stock: state (held; not quoted or halted: held too; left; no weight), weight, return (at the exit, or so
@@ -316,17 +311,14 @@ def status(self: LiveDay) -> pd.DataFrame:
                          "probability": s.chance, "left": left}, index=self._index)
 
 # %% ../nbs/42_live.ipynb #e-properties
-@patch
-@property
-def exit_steps(self: LiveDay) -> np.ndarray:
-    "(N,) int64, the snapshot at which each stock was exited; T-1 for what is still held."
-    return np.where(self._state.held, self._panel.T - 1, self._state.exit_step)
-
+LiveDay.exit_steps = property(lambda self: self._state.steps,
+                              doc="(N,) int64, the snapshot of each stock's exit; T-1 for what is still held.")
 LiveDay.last = property(lambda self: None if self._state.last < 0 else self.times[self._state.last],
                         doc="The snapshot that was decided last, None before the first.")
 LiveDay.skipped = property(lambda self: [k for k, on in zip(self.times[:self._state.last], self._state.decided)
                                          if not on], doc="The snapshots that were passed over.")
 
+# %% ../nbs/42_live.ipynb #e-repr
 @patch
 def __repr__(self: LiveDay) -> str:
     done, states = self._state.decided.sum(), self.status().state.value_counts()
@@ -343,6 +335,7 @@ def _stamp(path):
     except (FileNotFoundError, NotADirectoryError): return None
     return str(path), s.st_ino, s.st_mtime_ns
 
+# %% ../nbs/42_live.ipynb #e-arrays-in
 def _arrays_in(path) -> dict:
     "The arrays of a file, or an error that says what is wrong with it."
     body = read_sealed(path, "live day", _FORMAT)
@@ -350,7 +343,7 @@ def _arrays_in(path) -> dict:
         with np.load(io.BytesIO(body), allow_pickle=False) as f: return {k: f[k] for k in f.files}
     except Exception as error: raise ValueError(f"{path} holds what no live day holds ({error})") from error
 
-# %% ../nbs/42_live.ipynb #e-keep
+# %% ../nbs/42_live.ipynb #e-write
 @patch
 def _write(self: LiveDay, path, state) -> None:
     p, on, out = self._panel, state.decided, io.BytesIO()
@@ -361,6 +354,7 @@ def _write(self: LiveDay, path, state) -> None:
     np.savez(out, **{k: a for k, a in arrays.items() if a is not None})
     write_sealed(path, "live day", _FORMAT, out.getvalue())
 
+# %% ../nbs/42_live.ipynb #e-keep
 @patch
 def _keep(self: LiveDay, state) -> None:
     "Write the state first, where it is written; then it counts."
@@ -372,15 +366,13 @@ def _keep(self: LiveDay, state) -> None:
         self._stamp = _stamp(self.path)
     self._state = state
 
+# %% ../nbs/42_live.ipynb #e-save
 @patch
-def save(
-    self: LiveDay,
-    path: str | os.PathLike,
-) -> None:
+def save(self: LiveDay, path: str | os.PathLike) -> None:
     "Write the day as it stands, whole or not at all; the policy is not in it."
     self._write(path, self._state)
 
-# %% ../nbs/42_live.ipynb #e-load
+# %% ../nbs/42_live.ipynb #e-decided-again
 def _decided_again(cls, policy, f):
     "The day of a file's arrays, decided once more by this policy, and the state that is in the file."
     with warnings.catch_warnings():
@@ -392,6 +384,7 @@ def _decided_again(cls, policy, f):
         day._state = day._next(t, {x: f[x][k] if x in f else None for x in ("returns", "tradable", "extra")})
     return day, day._state._replace(exit_step=f["exit_step"], chance=f["chance"])
 
+# %% ../nbs/42_live.ipynb #e-load
 @patch
 @classmethod
 def load(

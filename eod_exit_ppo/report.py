@@ -65,8 +65,8 @@ def _gain_said(run, row):
     days = run.panel.dates
     sure = "" if np.isnan(row.low) else f" (95% interval {_between(row.low, row.high)})"
     costs = "before any costs" if run.panel.costs is None else f"after costs of {costs_said(run.panel)}"
-    text = (f"The gain over holding to the close was <strong>{_bps_said(row.gain)} basis points per day</strong>{sure}, "
-            f"{costs}, on {len(days)} days{' that had not been seen' * bool(run.unseen)}, "
+    text = (f"The gain over holding to the close was <strong>{_bps_said(row.gain)} basis points per day</strong>{sure},"
+            f" {costs}, on {len(days)} days{' that had not been seen' * bool(run.unseen)}, "
             f"<span>{days[0]}</span> to <span>{days[-1]}</span>, with the policy <em>{html.escape(run.main)}</em>.")
     if others := _others(run):
         gains = compare(others, run.panel, n_boot=100).gain

@@ -89,7 +89,7 @@ def best_fixed_exit(
 BASELINES = {"threshold": Threshold.fit, "least squares": LeastSquaresMC.fit, "best fixed exit": best_fixed_exit}
 
 # %% ../nbs/44_runs.ipynb #e-check-out
-RUN_FILES = ("agent.pt", "config.json", "history.csv", "history.png")   # what a run holds; the first shows that it is one
+RUN_FILES = ("agent.pt", "config.json", "history.csv", "history.png")  # of a run; the first shows that it is one
 
 def check_out(
     out: Path,         # the folder to be

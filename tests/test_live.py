@@ -38,6 +38,7 @@ np.save(f"{folder}/steps.npy", day.exit_steps)
 """
 WRITERS = COMMON + """
 import json, os, signal
+from pathlib import Path
 day = LiveDay(policy, f["tickers"], f["signals"], f["weights"], times=f["times"], prior_close=f["closes"])
 show(day, range(4))
 file, rng, found = Path(folder) / "often.day", np.random.default_rng(0), []

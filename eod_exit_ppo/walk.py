@@ -252,7 +252,7 @@ def _run_all(calls, jobs, arrived):
             if barren == 3: raise RuntimeError(
                 f"{what}, three times without a result in between; the next was {next(iter(calls))}: it may "
                 "need more memory than there is, try fewer jobs") from error
-            warnings.warn(f"{what}: they begin again in new ones", UserWarning, stacklevel=3)
+            warnings.warn(f"{what}: they begin again in new ones", UserWarning, stacklevel=4)
 
 # %% ../nbs/34_walk.ipynb #e-result
 @dataclass(frozen=True, eq=False, repr=False)
@@ -365,7 +365,9 @@ def _run_walk(panel, folds, fits, seeds, seed, threads, jobs, kept, progress):
     "Fit what is not kept yet: {unit: (exit steps, history)}."
     units = [Unit(p, k, s) for k in range(len(folds)) for p, fit in fits.items()
              for s in range(seeds if _takes_seed(fit) else 1)]
-    results = {u: r for u in units if kept is not None and (r := kept.read(u)) is not None}
+    results = {}
+    for u in units if kept is not None else ():
+        if (found := kept.read(u)) is not None: results[u] = found
     elsewhere = None if kept is None else Elsewhere.of(fits.values())
     calls = {u: delayed(_run_unit)(u, fits[u.policy], panel, *folds[u.fold], fit_seed(seed, u.fold, u.seed), threads,
                                    elsewhere) for u in units if u not in results}

@@ -18,7 +18,7 @@ try:
     from .objective import Objective, Payoff, Term, payoff
     from .config import PPOConfig
     from .policy import LearnedPolicy
-    from .walk_forward import WalkForward, walk_forward
+    from .walk import WalkForward, walk_forward
     from .weights import normalize_neutral
 except ModuleNotFoundError as error:
     if (error.name or "").startswith(__name__):

@@ -376,7 +376,7 @@ def walk(
 
     Interrupted, the same command goes on where it was. Another configuration in the same folder, under another --name,
     is counted as tried."""
-    from eod_exit_ppo.walk_forward import WalkForward, walk_forward
+    from eod_exit_ppo.walk import WalkForward, walk_forward
     _check_walk(out)
     days, config = charge(read_panel(panel), cost_bps, close_bps), _config(recipe, epochs)
     splitter = WalkForward(train, test, purge, expanding)

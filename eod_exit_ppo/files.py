@@ -6,15 +6,18 @@
 from __future__ import annotations
 import glob
 import hashlib
+import io
 import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+import numpy as np
 
 # %% auto #0
-__all__ = ['write_whole', 'seal', 'write_sealed', 'read_sealed', 'digest', 'write_folder', 'read_folder', 'locked']
+__all__ = ['write_whole', 'seal', 'write_sealed', 'read_sealed', 'write_arrays', 'read_arrays', 'digest', 'write_folder',
+           'read_folder', 'locked']
 
 # %% ../nbs/91_files.ipynb #e-errors
 @contextmanager
@@ -25,6 +28,7 @@ def _said_plainly(path, left):
         raise OSError(error.errno, f"{path} could not be written ({error.strerror or error}); {left}: "
                                    "make room, or give another place") from error
 
+# %% ../nbs/91_files.ipynb #e-sync
 def _sync(path):
     "Make sure that a folder's list of names is on the disk too; not every system can."
     try: handle = os.open(path, os.O_RDONLY)
@@ -33,13 +37,14 @@ def _sync(path):
     except OSError: pass
     finally: os.close(handle)
 
-# %% ../nbs/91_files.ipynb #e-whole
+# %% ../nbs/91_files.ipynb #e-clear
 def _clear(path):
     "Remove what processes that were killed have left half written."
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         gone = Path("/proc/self").exists() and not Path("/proc", left.name.split(".")[-2]).exists()
         if gone: left.unlink(missing_ok=True)
 
+# %% ../nbs/91_files.ipynb #e-put
 def _put(path, write):
     "A new file, on the disk when this is over."
     with open(path, "wb") as file:
@@ -47,6 +52,7 @@ def _put(path, write):
         file.flush()
         os.fsync(file.fileno())
 
+# %% ../nbs/91_files.ipynb #e-write
 def write_whole(
     path: str | os.PathLike,  # of the file; its folder is made where there is none
     write: Callable,          # takes a file open for binary writing
@@ -72,6 +78,7 @@ def seal(
     "Content with a line that says what it is and one with its checksum."
     return f"eod_exit_ppo {kind}, format {version}\n{hashlib.sha256(body).hexdigest()}\n".encode() + body
 
+# %% ../nbs/91_files.ipynb #e-write-sealed
 def write_sealed(
     path: str | os.PathLike,
     kind: str,     # what it is, e.g. "checkpoint"
@@ -81,6 +88,7 @@ def write_sealed(
     "Write `seal`ed content, as `write_whole` does."
     write_whole(path, lambda file: file.write(seal(kind, version, body)))
 
+# %% ../nbs/91_files.ipynb #e-read-sealed
 def read_sealed(
     path: str | os.PathLike,
     kind: str,     # as it was written
@@ -99,6 +107,30 @@ def read_sealed(
         raise ValueError(f"{path} is damaged, its checksum is not that of its content: use a copy")
     return body
 
+# %% ../nbs/91_files.ipynb #e-arrays
+def write_arrays(
+    path: str | os.PathLike,
+    kind: str,      # what it is, e.g. "fit"
+    version: int,   # of the format
+    arrays: Mapping[str, np.ndarray],
+) -> None:
+    "Write arrays as one `seal`ed file, whole or not at all."
+    body = io.BytesIO()
+    np.savez_compressed(body, **arrays)
+    write_sealed(path, kind, version, body.getvalue())
+
+# %% ../nbs/91_files.ipynb #e-read-arrays
+def read_arrays(
+    path: str | os.PathLike,
+    kind: str,      # as they were written
+    version: int,   # of the format that the caller can read
+) -> dict[str, np.ndarray]:
+    "What `write_arrays` wrote; raises what `read_sealed` raises."
+    body = read_sealed(path, kind, version)
+    try:
+        with np.load(io.BytesIO(body), allow_pickle=False) as file: return {k: file[k] for k in file.files}
+    except Exception as error: raise ValueError(f"{path} holds what no {kind} holds ({error}): not opened") from error
+
 # %% ../nbs/91_files.ipynb #e-digest
 def digest(
     path: str | os.PathLike,
@@ -109,13 +141,32 @@ def digest(
         while block := file.read(2**20): found.update(block)
     return found.hexdigest()
 
+# %% ../nbs/91_files.ipynb #e-listing
 def _text(listing) -> bytes:
-    "A list of files as it stands in its file."
+    "A list of files, as it is written."
     return (json.dumps(listing, indent=1) + "\n").encode()
 
 def _check(listing) -> str:
     "Checksum of a list of files, that of itself left out."
     return hashlib.sha256(_text({k: v for k, v in listing.items() if k != "check"})).hexdigest()
+
+# %% ../nbs/91_files.ipynb #e-replace
+def _refuse_to_replace(folder, kind, overwrite):
+    "FileExistsError where a folder is there, unless it is one of this kind and may be replaced."
+    ours = (folder / f"{kind}.json").is_file()
+    if folder.exists() and not (ours and overwrite): raise FileExistsError(
+        f"{folder} is there already{'' if ours else f', and it is no {kind} of this package'}: "
+        f"give another folder{', or overwrite=True' if ours else ''}")
+
+# %% ../nbs/91_files.ipynb #e-fill
+def _fill(folder, kind, writers, about):
+    "Write the files of a folder, and the list of them last."
+    for name, write in writers.items(): _put(folder / name, write)
+    listing = dict(about or {}, kind=f"eod_exit_ppo {kind}", files={
+        name: dict(bytes=(folder / name).stat().st_size, sha256=digest(folder / name)) for name in writers})
+    listing["check"] = _check(listing)
+    _put(folder / f"{kind}.json", lambda f: f.write(_text(listing)))
+    _sync(folder)
 
 # %% ../nbs/91_files.ipynb #e-folder
 def write_folder(
@@ -128,19 +179,11 @@ def write_folder(
     "Write a folder of files, whole or not at all, with a list of their checksums; OSError where that fails."
     folder = Path(folder).absolute()
     part, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("part", "old"))
-    if folder.exists() and not (overwrite and (folder / f"{kind}.json").is_file()):
-        ours = (folder / f"{kind}.json").is_file()
-        raise FileExistsError(f"{folder} is there already{'' if ours else f', and it is no {kind} of this package'}: "
-                              f"give another folder{', or overwrite=True' if ours else ''}")
+    _refuse_to_replace(folder, kind, overwrite)
     with _said_plainly(folder, "what was there before is untouched"):
         try:
             part.mkdir(parents=True)
-            for name, write in writers.items(): _put(part / name, write)
-            listing = dict(about or {}, kind=f"eod_exit_ppo {kind}", files={
-                name: dict(bytes=(part / name).stat().st_size, sha256=digest(part / name)) for name in writers})
-            listing["check"] = _check(listing)
-            _put(part / f"{kind}.json", lambda f: f.write(_text(listing)))
-            _sync(part)
+            _fill(part, kind, writers, about)
             if folder.exists(): os.rename(folder, old)
             os.rename(part, folder)
             _sync(folder.parent)

@@ -9,12 +9,12 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Real
-from pathlib import Path
 import numpy as np
 import pandas as pd
-from .bars import DAY, LOST, TIME, Bars, synthetic_bars
-from .bars import _clock, _date, _days, _label, _mapped, _readable, _span, _unpack
-from .data import IntradayPanel, _whole
+from .bars import (DAY, LOST, TICKER, TIME, Bars, clock_label, clock_ms, date_of, span_ms, synthetic_bars,
+                               table_entries, unpack_key)
+from .checks import patch, whole_number
+from .data import IntradayPanel
 
 # %% auto #0
 __all__ = ['REASONS', 'Report', 'from_bars', 'daily_closes', 'momentum', 'reversal', 'synthetic_bars']
@@ -22,120 +22,60 @@ __all__ = ['REASONS', 'Report', 'from_bars', 'daily_closes', 'momentum', 'revers
 # %% ../nbs/41_market.ipynb #all-names
 _all_ = [synthetic_bars]  # made in `bars`, and at home here too
 
-# %% ../nbs/41_market.ipynb #e-seen
-def _seen(bars, key):
-    "When each bar could first be seen (ms), and which lie in a session and which on no session's day."
-    day, _, ms = _unpack(key)
-    s = bars.sessions
-    at = np.minimum(np.searchsorted(s.index, day), len(s) - 1)
-    known = s.index.to_numpy()[at] == day
+# %% ../nbs/41_market.ipynb #e-visible
+def visible_at(bars, key):
+    "When each bar could first be seen (ms), the close of its session, if it lies in it, and if its day is a session."
+    s, (day, _, ms) = bars.sessions, unpack_key(key)
+    at = s.index.get_indexer(day)
     open_, close = s["open"].to_numpy()[at], s["close"].to_numpy()[at]
     seen = np.where(ms < close, np.minimum(ms + bars.length, close), ms + bars.length)
-    return seen, known & (seen >= open_ + bars.start) & (seen <= close), ~known, close
+    return seen, close, (at >= 0) & (seen >= open_ + bars.start) & (seen <= close), at >= 0
 
 # %% ../nbs/41_market.ipynb #e-marks
-def _marks(bars, key, price, grid, stale):
-    "One entry a stock-day that has bars in its session: its price at each snapshot, the first and the last."
-    seen, inside, nowhere, close = _seen(bars, key)
-    stock_day = key >> TIME
-    lost = {"not a session": stock_day[nowhere], "outside the session": stock_day[~inside & ~nowhere]}
-    stock_day, seen, price, close = stock_day[inside], seen[inside], price[inside], close[inside]
-    starts = np.flatnonzero(np.append(True, np.diff(stock_day) != 0))[:len(stock_day)]
-    ends, which, close = np.append(starts[1:], len(stock_day)), stock_day[starts], close[starts]
+def _marks(stock_day, seen, price, close, grid, stale):
+    "A row for each stock-day, and (K, T) its price at each snapshot and whether that can be traded at."
+    start = np.flatnonzero(np.diff(stock_day, prepend=-1))
+    which, close = stock_day[start], close[start]
+    end = np.searchsorted(stock_day, which, side="right")
     cut = np.minimum(grid, close[:, None])
     cut[:, -1] = close
     last = np.searchsorted((stock_day << TIME) | seen, (which[:, None] << TIME) | cut, side="right") - 1
-    fresh = (last >= starts[:, None]) & (cut - seen[last] <= stale)
+    fresh = (last >= start[:, None]) & (cut - seen[last] <= stale)
     fresh[:, :-1] &= grid[:-1] <= close[:, None]
     marks = np.where(fresh, price[last], np.nan)
-    marks[:, -1] = price[ends - 1]
-    return dict(which=which, rows=ends - starts, marks=marks, fresh=fresh[:, -1], first=price[starts],
-                early=seen[starts] <= grid[0]), lost
+    marks[:, -1] = price[end - 1]
+    found = dict(bars=end - start, first=price[start], seen=seen[start], close=price[end - 1])
+    return pd.DataFrame(found, which), marks, fresh
 
 # %% ../nbs/41_market.ipynb #e-gather
-def _gather(bars, grid, stale):
-    "The stock-days of all blocks, and the rows that are left out before anything is asked about them."
+def _all_marks(bars, grid, stale):
+    "The marks of all blocks, and the stock-days of the rows that lie in no session or are there twice."
     found, lost = [], {"same bar twice": [], "not a session": [], "outside the session": []}
     for key, price, twice in bars.blocks():
-        some, out = _marks(bars, key, price, grid, stale)
-        found.append(some)
-        for k, v in (out | {"same bar twice": twice}).items(): lost[k].append(v)
-    return {k: np.concatenate([f[k] for f in found]) for k in found[0]}, {k: np.concatenate(v) for k, v in lost.items()}
+        seen, close, inside, session = visible_at(bars, key)
+        for k, v in zip(lost, (twice, key[~session] >> TIME, key[session & ~inside] >> TIME)): lost[k].append(v)
+        found.append(_marks(*(x[inside] for x in (key >> TIME, seen, price, close)), grid, stale))
+    table, *arrays = zip(*found)
+    return pd.concat(table), *map(np.concatenate, arrays), {k: np.concatenate(v) for k, v in lost.items()}
+
+# %% ../nbs/41_market.ipynb #e-steps
+def _snapshot_steps(step, open_, close):
+    "Snapshots in ms since midnight, a step apart from the open on."
+    ms = span_ms("snapshots", step)
+    if ms < 1000: raise ValueError(f"snapshots is {step!r}: give '30min' or times like ['10:00']")
+    return np.append(np.arange(open_ + ms, close, ms), close)
 
 # %% ../nbs/41_market.ipynb #e-snapshots
-def _grid(snapshots, open_, close):
+def _snapshot_times(snapshots, open_, close):
     "Snapshots in ms since midnight; the session's close is the last, whether it is named or not."
-    if isinstance(snapshots, str) and ":" not in snapshots:
-        step = _span("snapshots", snapshots)
-        if step < 1000: raise ValueError(f"snapshots is {snapshots!r}: give '30min' or times like ['10:00']")
-        return np.append(np.arange(open_ + step, close, step), close)
+    if isinstance(snapshots, str) and ":" not in snapshots: return _snapshot_steps(snapshots, open_, close)
     if not isinstance(snapshots, Iterable):
         raise TypeError(f"snapshots is {snapshots!r}: give '30min' or times like ['10:00']")
-    given = [snapshots] if isinstance(snapshots, str) else list(snapshots)
-    at = _clock(given) if given else np.zeros(0, np.int64)
+    at = clock_ms(given := [snapshots] if isinstance(snapshots, str) else list(snapshots))
     if (at <= open_).any() or (at > close).any() or (np.diff(at) <= 0).any():
-        raise ValueError(f"snapshots is {given}: give increasing times after {_label(open_)} and up to {_label(close)}")
+        ends = f"{clock_label(open_)} and up to {clock_label(close)}"
+        raise ValueError(f"snapshots is {given}: give increasing times after {ends}")
     return at if len(at) and at[-1] == close else np.append(at, close)
-
-# %% ../nbs/41_market.ipynb #e-tables
-def _read_table(table, name):
-    "A table from memory or from a file."
-    if isinstance(table, pd.Series): table = table.rename(table.name or name).reset_index()
-    if isinstance(table, pd.DataFrame): return table
-    if not isinstance(table, (str, Path)):
-        raise TypeError(f"{name} is a {type(table).__name__}: give a DataFrame or a file")
-    if not Path(table).is_file(): raise ValueError(f"{name}: there is no file {table}")
-    with _readable(f"{name}: {table}"):
-        if str(table).endswith(".parquet"): return pd.read_parquet(table)
-        head = list(pd.read_csv(table, nrows=0))
-        return pd.read_csv(table, dtype={c: str for c in head if c in ("date", "ticker")}, keep_default_na=False,
-                           na_values={c: ["", "NA", "NaN", "nan"] for c in head if c not in ("date", "ticker")})
-
-def _long(table, value, name):
-    "Rows of date, ticker and value from a long table, or from a wide one with a row a date and a column a ticker."
-    table = _read_table(table, name)
-    twice = table.columns[table.columns.duplicated()]
-    if len(twice): raise ValueError(f"{name}: column {twice[0]} is there twice: give it once")
-    if {"date", "ticker"} <= set(table) and value not in table:
-        raise ValueError(f"{name}: no column {value} among {', '.join(map(str, table))}")
-    if "ticker" in table and "date" not in table and table.index.name == "date": table = table.reset_index()
-    if {"date", "ticker", value} <= set(table): return table[["date", "ticker", value]].reset_index(drop=True)
-    if "ticker" in table: raise ValueError(f"{name}: no column date among {', '.join(map(str, table))}")
-    if "date" in table: table = table.set_index("date")
-    D, N = table.shape
-    values = table.to_numpy() if D * N else np.empty(0)
-    return pd.DataFrame({"date": table.index.repeat(N), "ticker": np.tile(np.asarray(table.columns, object), D),
-                         value: pd.Series(values.ravel()).infer_objects()})
-
-def _entries(table, value, name, positive=False):
-    "A table as day numbers, tickers and finite values; a missing value is no entry."
-    rows = _long(table, value, name)
-    if rows[value].dtype.kind == "c": raise TypeError(f"{name}: {value} is complex: give real numbers")
-    try: values = rows[value].to_numpy(dtype=np.float64, na_value=np.nan)
-    except (TypeError, ValueError) as e: raise TypeError(f"{name}: {value} must be numbers ({e})") from e
-    day = _mapped(rows["date"], _days, LOST)
-    tick = _mapped(rows["ticker"], lambda v: np.array([str(x).strip() for x in v], object), "")
-    def refuse(bad, what):
-        i = int(bad.argmax()) if len(bad) else 0
-        if len(bad) and bad[i]:
-            raise ValueError(f"{name}, row {i}, date {rows['date'].iloc[i]}, ticker {tick[i]}: {what}")
-    refuse(day == LOST, "no such date: give 2017-04-18, 20170418 or a date type")
-    refuse(tick == "", "the ticker is missing")
-    refuse(np.isinf(values), f"{value} is infinite: give finite numbers, and no number where there is none")
-    if positive: refuse(values <= 0, f"{value} must be positive")
-    refuse(pd.DataFrame(dict(day=day, tick=tick)).duplicated().to_numpy(), "date and ticker are there a second time")
-    have = ~np.isnan(values)
-    return day[have], tick[have], values[have]
-
-def _dense(bars, days, entries):
-    "Values as (days, tickers) with NaN where there is none, and each entry's cell there, -1 outside the file."
-    day, tick, values = entries
-    d = np.minimum(np.searchsorted(days, day), len(days) - 1)
-    n = _mapped(pd.Series(tick), lambda v: [bars.ids.get(x, -1) for x in v], -1) if len(tick) else np.zeros(0, int)
-    cell = np.where((days[d] == day) & (n >= 0), d * len(bars.tickers) + n, -1)
-    out = np.full((len(days), len(bars.tickers)), np.nan)
-    out.flat[cell[cell >= 0]] = values[cell >= 0]
-    return out, cell
 
 # %% ../nbs/41_market.ipynb #e-reasons
 REASONS = {
@@ -147,14 +87,16 @@ REASONS = {
     "half day": "the session closes early, and half_days='drop'",
     "no signal": "the signals have no number for that date and ticker",
     "no weight": "there is a signal, but the weights have no number",
-    "previous session missing": "the file has no bars on the session before, so nobody knows the prior close",
+    "previous session missing": "the file has no bars on the session before, so the prior close is unknown",
     "no prior close": "the file has the session before, but not this ticker on it",
     "overnight gap": "the first price is further than max_gap from the prior close: a split or an error",
-    "late overnight gap": "the same, seen after the first snapshot: stays in the book at its prior close, cannot leave",
+    "late overnight gap": "the same, seen after the first snapshot: stays in the book at its prior close, unquoted",
+    "hole in the file": "less than min_bars of the day's book has any bar in the session; the day is left out",
     "few stocks quoted": "less than min_quoted of the book had a price by the first snapshot; the day is left out",
     "not in the file": "a row of a table given beside the bars whose date or ticker has no bars",
-    "out of order": "bars of a stock-day that stood after a later one; sorted",
-    "no bar that day": "in the book, without a bar all day: it stays there at its prior close, as on the real day",
+    "out of order": "bars of a stock-day that came after a later one; sorted",
+    "explained overnight move": "further than max_gap overnight, but the adjustments have a factor for it: in the book",
+    "no bar that day": "in the book, without a bar all day: it counts at its prior close, as on the real day",
     "early close": "half day that was kept: no exit after its close, the last bar is the close",
 }
 
@@ -162,9 +104,9 @@ REASONS = {
 @dataclass(frozen=True, eq=False, repr=False)
 class Report:
     "What became of every row: used, left out (why, when, which ticker) or repaired."
-    table: pd.DataFrame             # of, fate, reason, date, ticker, rows, detail: a line a stock-day and reason
+    table: pd.DataFrame             # of, fate, reason, date, ticker, rows, detail: one line per stock-day and reason
     gaps: pd.DataFrame              # date, ticker, prior_close, first_price, ratio of each overnight gap left out
-    settings: dict                  # what was asked for and what was inferred
+    settings: dict                  # what was given and what was inferred
 
     def to_frame(self) -> pd.DataFrame:
         "All of it, a line for each reason and stock-day."
@@ -190,17 +132,20 @@ class Report:
 
     def _repr_html_(self) -> str: return f"<p>{html.escape(self._head())}</p>{self.summary().to_html(escape=True)}"
 
-# %% ../nbs/41_market.ipynb #e-ledger
-class _Ledger:
+# %% ../nbs/41_market.ipynb #e-as-dates
+def _dates(day): return np.asarray(day).astype("datetime64[D]").astype("datetime64[s]")
+
+# %% ../nbs/41_market.ipynb #e-account-lines
+class AccountLines:
     "Lines of the report as they come."
+    def __init__(self, bars): self.bars, self.lines = bars, []
 
-    def __init__(self): self.lines = []
-
-    def add(self, of, fate, reason, day, ticker, rows=1, detail=""):
-        "One line for each day and ticker given; `reason` and `rows` may differ from line to line."
-        if len(day): self.lines.append(pd.DataFrame(dict(
-            of=of, fate=fate, reason=reason, date=np.asarray(day).astype("datetime64[D]").astype("datetime64[s]"),
-            ticker=np.asarray(ticker, object), rows=np.broadcast_to(rows, len(day)), detail=detail)))
+    def add(self, of, fate, reason, stock_day, rows=1, detail=""):
+        "One line for each stock-day given; `reason`, `rows` and `detail` may differ from line to line."
+        day, ticker = self.bars.names(stock_day)
+        lines = dict(of=of, fate=fate, reason=reason, date=_dates(day), ticker=ticker.astype(object),
+                     rows=np.broadcast_to(rows, len(day)), detail=detail)
+        if len(day): self.lines.append(pd.DataFrame(lines))
 
     def table(self):
         table = pd.concat(self.lines, ignore_index=True)
@@ -208,185 +153,174 @@ class _Ledger:
             table[k] = pd.Categorical(table[k], order)
         return table.sort_values(["of", "fate", "reason", "date", "ticker"], ignore_index=True)
 
-# %% ../nbs/41_market.ipynb #e-status
-def _limit(max_gap):
+# %% ../nbs/41_market.ipynb #e-days
+class StockDays:
+    "One row for each stock-day that has bars or is in a table, by its key, with what is known of it."
+
+    def __init__(self, bars, grid, given, stale):
+        self.bars, self.grid, s = bars, grid, bars.sessions
+        days = s.index[s.index.isin(bars.days)]
+        first = f"{len(bars.days)} dates from {date_of(bars.days[0])}"
+        if not len(days): raise ValueError(f"bars: none of {first} is a session")
+        self.found, self.marks, self.fresh, self.lost = _all_marks(bars, grid, stale)
+        self.given = {k: pd.Series(v, bars.stock_days(day, names), name=k) for k, (day, names, v) in given.items()}
+        self.table = t = pd.concat([self.found, *self.given.values()], axis=1).sort_index()
+        t["day"], tick, _ = unpack_key(t.index.to_numpy() << TIME)
+        t["in file"] = t["day"].isin(days) & (tick < len(bars.tickers))
+        t["half day"] = (s["close"].reindex(t["day"]) < bars.close).to_numpy()
+        t["before"] = s["before"].reindex(t["day"], fill_value=LOST).to_numpy()
+        t["none before"] = ~t["before"].isin(days)
+        for k in {"weights", "prior_close", "adjustments"} - set(t): t[k] = t["signals"] if k == "weights" else np.nan
+        self._find_prior()
+
+# %% ../nbs/41_market.ipynb #e-prior
+@patch
+def _find_prior(self: StockDays):
+    "The prior close of each stock-day, and the key of the stock-day that it is taken from."
+    t = self.table
+    t["prior key"] = t.index + (t["before"] - t["day"]) * 2**TICKER
+    own = self.found["close"].reindex(t["prior key"]).to_numpy() * t["adjustments"].fillna(1)
+    t["prior"] = t["prior_close"].fillna(own)
+    t["own prior"] = t["prior_close"].isna() & own.notna()
+    t["ratio"] = t["first"] / t["prior"]
+
+# %% ../nbs/41_market.ipynb #e-decide
+@patch
+def decide(self: StockDays, half_days, max_gap, min_bars, min_quoted):
+    "The reason of each stock-day: in the book, or why it is not."
+    t, self.max_gap = self.table, max_gap
+    gap, early = ((t["ratio"] - 1).abs() > max_gap) & (t["adjustments"] != 1), t["seen"] <= self.grid[0]
+    why = {"not in the file": ~t["in file"], "half day": t["half day"] & (half_days == "drop"),
+           "no signal": t["signals"].isna(), "no weight": t["weights"].isna(),
+           "previous session missing": t["prior"].isna() & t["none before"], "no prior close": t["prior"].isna(),
+           "overnight gap": gap & early}
+    t["reason"] = np.array([*why, "in the book"], object)[np.select(list(why.values()), range(len(why)), len(why))]
+    self._leave_out_days("hole in the file", t["bars"].notna(), min_bars)
+    self._leave_out_days("few stocks quoted", early, min_quoted)
+    t["book"] = t["reason"] == "in the book"
+    t["late"] = t["book"] & gap & ~early
+    t["gap"] = t["late"] | (t["reason"] == "overnight gap")
+    if t["book"].any(): return
+    count = ", ".join(f"{k} {n}" for k, n in t["reason"].value_counts().items())
+    raise ValueError(f"no stock-day is left; why, and how many: {count} (see REASONS)")
+
+# %% ../nbs/41_market.ipynb #e-leave-out
+@patch
+def _leave_out_days(self: StockDays, reason, quoted, least):
+    "Take out the days on which less than this share of the book is quoted."
+    t, book = self.table, self.table["reason"] == "in the book"
+    share = quoted[book].groupby(t["day"][book]).mean()
+    t.loc[book & t["day"].isin(share.index[share < least]), "reason"] = reason
+
+# %% ../nbs/41_market.ipynb #e-panel
+@patch
+def panel(self: StockDays):
+    "The book's signals, weights and returns; a late overnight gap has no quotes."
+    t = self.table[self.table["book"]]
+    (days, d), (ticks, n) = (np.unique(x, return_inverse=True) for x in unpack_key(t.index.to_numpy() << TIME)[:2])
+    tickers = self.bars.tickers[ticks]
+    n = np.argsort(np.argsort(tickers))[n]
+    signals, weights = np.zeros((2, len(days), len(ticks)))
+    signals[d, n], weights[d, n] = t["signals"], t["weights"]
+    shape = len(days), len(self.grid), len(ticks)
+    returns, tradable = np.full(shape, np.nan, np.float32), np.zeros(shape, bool)
+    at = np.where(t["late"], -1, self.found.index.get_indexer(t.index))
+    d, n, at, prior = (x[at >= 0] for x in (d, n, at, t["prior"].to_numpy()[:, None]))
+    with np.errstate(over="ignore"): returns[d, :, n] = self.marks[at] / prior - 1
+    tradable[d, :, n] = self.fresh[at]
+    return IntradayPanel(signals, returns, weights, tradable, days.astype("datetime64[D]"),
+                         [clock_label(x) for x in self.grid], np.sort(tickers))
+
+# %% ../nbs/41_market.ipynb #e-bar-lines
+@patch
+def _bar_lines(self: StockDays, out):
+    "The bars: used, or why not."
+    for reason, rows in self.lost.items(): out.add("bars", "left out", reason, *np.unique(rows, return_counts=True))
+    have, prior = self.table["bars"].notna(), self.table["prior key"][self.table["book"] & self.table["own prior"]]
+    t = self.table[have].astype({"bars": int})
+    used = t["book"] & ~t["late"]
+    close = t.index.isin(prior) & ~used
+    rest, rows = ~used & (t["bars"] > close), t["bars"] - close
+    out.add("bars", "used", "in the book", t.index[used], t["bars"][used])
+    out.add("bars", "used", "prior close", t.index[close])
+    detail = ("x " + t["ratio"].map("{:.4g}".format)).where(t["gap"], "")
+    reason = t["reason"].mask(t["late"], "late overnight gap")
+    out.add("bars", "left out", reason[rest].array, t.index[rest], rows[rest].array, detail[rest].array)
+
+# %% ../nbs/41_market.ipynb #e-table-lines
+@patch
+def _table_lines(self: StockDays, out):
+    "The rows of each table given: used, or why not."
+    for name, given in self.given.items():
+        reason, used = self.table["reason"][given.index], self.table["book"][given.index]
+        out.add(name, "used", "in the book", given.index[used])
+        out.add(name, "left out", reason[~used].array, given.index[~used])
+
+# %% ../nbs/41_market.ipynb #e-remarks
+@patch
+def _remarks(self: StockDays, out):
+    "What was repaired, and what is worth a look."
+    t, late = self.table[self.table["book"]], self.bars.disorder
+    out.add("bars", "repaired", "out of order", list(late), list(late.values()))
+    factor = t["adjustments"]
+    moved = t["ratio"] * factor.where(t["own prior"], 1)          # against the prior close as the file has it
+    real = factor.notna() & ((moved - 1).abs() > self.max_gap) & ~t["late"]
+    detail = "x " + moved.map("{:.4g}".format) + ", factor " + factor.map("{:.4g}".format)
+    out.add("bars", "noted", "explained overnight move", t.index[real], 0, detail[real].array)
+    out.add("bars", "noted", "no bar that day", t.index[t["bars"].isna()], 0)
+    days = t["day"][t["half day"]].unique()
+    out.add("bars", "noted", "early close", self.bars.stock_days(days, [""] * len(days)), 0)
+
+# %% ../nbs/41_market.ipynb #e-account
+@patch
+def report(self: StockDays, panel, calendar):
+    "What became of every row."
+    out = AccountLines(bars := self.bars)
+    for lines in (self._bar_lines, self._table_lines, self._remarks): lines(out)
+    settings = dict(calendar=calendar or "none", stamp=f"start, {bars.length / 60_000:g} min" if bars.start else "end",
+                    snapshots=len(self.grid), tradable=f"{self._priced(panel):.1%}")
+    report = Report(out.table(), self._gaps(), settings)
+    for name, rows in {"bars": bars.rows, **{k: len(v) for k, v in self.given.items()}}.items():
+        assert report.rows(of=name) == rows, f"{name}: {rows} rows in, but {report.rows(of=name)} accounted for"
+    return report
+
+# %% ../nbs/41_market.ipynb #e-gaps
+@patch
+def _gaps(self: StockDays):
+    "The overnight gaps, to look at and to build a table of adjustments from."
+    t = self.table[self.table["gap"]]
+    day, ticker = self.bars.names(t.index)
+    gaps = pd.DataFrame(dict(date=_dates(day), ticker=ticker, prior_close=t["prior"].array,
+                             first_price=t["first"].array, ratio=t["ratio"].array))
+    return gaps.sort_values(["date", "ticker"], ignore_index=True)
+
+# %% ../nbs/41_market.ipynb #e-priced
+@patch
+def _priced(self: StockDays, panel):
+    "Share of the book's cells before the close that have a price to trade at; a warning where it is under half."
+    cells = self.table["book"].sum() * (panel.T - 1)
+    share = panel.tradable[:, :-1].sum() / cells if cells else 1.0
+    if share < 0.5:
+        warnings.warn(f"only {share:.0%} of the book has a price at the snapshots before the close: do bars end "
+                      "then? See max_stale, stamp and snapshots", UserWarning, stacklevel=4)
+    return share
+
+# %% ../nbs/41_market.ipynb #e-options
+def _max_gap(max_gap):
     "The largest overnight move that is believed, infinite for None."
     if max_gap is None: return np.inf
     if isinstance(max_gap, Real) and max_gap > 0: return max_gap
     raise ValueError(f"max_gap is {max_gap!r}: give a share above 0, like 0.3, or None")
 
-def _first_true(shape, cases):
-    "(D, N) int8: the first case that holds, counted from 1; 0 where none does."
-    out = np.zeros(shape, np.int8)
-    for k, (_, case) in reversed(list(enumerate(cases, 1))): out[np.broadcast_to(case, shape)] = k
-    return out
-
-def _fates(signals, weights, prior, first, half, no_yesterday, max_gap, min_quoted):
-    "Why each stock-day is not in the book: (D, N) positions in a list of reasons, 0 where it is in it."
-    with np.errstate(invalid="ignore"): gap = np.abs(first / prior - 1) > max_gap
-    cases = [("half day", half[:, None]), ("no signal", np.isnan(signals)), ("no weight", np.isnan(weights)),
-             ("previous session missing", np.isnan(prior) & no_yesterday[:, None]),
-             ("no prior close", np.isnan(prior)), ("overnight gap", gap)]
-    fate = _first_true(prior.shape, cases)
-    book, quoted = (fate == 0), (fate == 0) & np.isfinite(first)
-    few = quoted.sum(1) < min_quoted * book.sum(1)
-    fate[few[:, None] & book] = len(cases) + 1
-    return fate, np.array(["in the book", *(c[0] for c in cases), "few stocks quoted"], object)
-
-# %% ../nbs/41_market.ipynb #e-scatter
-def _scatter(shape, cell, values, empty=np.nan):
-    "An array with values in some of its cells, given as positions on its first two axes."
-    out = np.full((shape[0] * shape[1], *values.shape[1:]), empty, values.dtype)
-    out[cell] = values
-    return out.reshape(*shape, *values.shape[1:])
-
-def _stock_day_cells(bars, days, which):
-    "Cells in (days, tickers) of stock-days."
-    day, tick, _ = _unpack(which << TIME)
-    return np.searchsorted(days, day) * len(bars.tickers) + tick
-
-# %% ../nbs/41_market.ipynb #e-days
-class _Days:
-    "Everything known about each stock-day of the file, as (sessions, tickers): `prior` comes from what was before."
-
-    def __init__(self, bars, grid, given, stale):
-        self.bars, self.grid = bars, grid
-        self.sessions = s = bars.sessions.loc[bars.sessions.index.isin(bars.days)]
-        if not len(s): raise ValueError(f"bars: none of {len(bars.days)} dates from {_date(bars.days[0])} is a session")
-        self.days, self.shape = s.index.to_numpy(), (len(s), len(bars.tickers))
-        self.found, self.lost = _gather(bars, grid, stale)
-        self.cell = self.cells(self.found["which"])
-        dense = {k: _dense(bars, self.days, v) for k, v in given.items()}
-        self.tables, self.entries = {k: v[0] for k, v in dense.items()}, {k: (given[k], v[1]) for k, v in dense.items()}
-        self.yesterday = np.searchsorted(self.days, s["before"])
-        self.gone = self.days[np.minimum(self.yesterday, len(s) - 1)] != s["before"].to_numpy()
-        self.yesterday[self.gone] = 0
-        self.prior, self.own = self._prior(_scatter(self.shape, self.cell, self.found["marks"][:, -1]))
-
-    def cells(self, which):
-        "Cells of stock-days."
-        day, tick, _ = _unpack(which << TIME)
-        return np.searchsorted(self.days, day) * self.shape[1] + tick
-
-    def names(self, cell):
-        "Days and tickers of cells."
-        return self.days[cell // self.shape[1]], self.bars.tickers[cell % self.shape[1]]
-
-    def _prior(self, closes):
-        "The prior close in today's shares, and where it is the file's own."
-        prior = np.where(self.gone[:, None], np.nan, closes[self.yesterday])
-        factor = self.tables.get("adjustments", np.ones(self.shape))
-        prior = prior * np.where(np.isnan(factor), 1, factor)
-        told = self.tables.get("prior_close", np.full(self.shape, np.nan))
-        return np.where(np.isnan(told), prior, told), np.isfinite(prior) & np.isnan(told)
-
-    def decide(self, half_days, max_gap, min_quoted):
-        "Which stock-days are in the book, why the others are not, and which opened late beyond the gap."
-        f, cell = self.found, self.cell
-        signals = self.tables["signals"]
-        self.early_close = (self.sessions["close"] < self.bars.close).to_numpy()
-        first = _scatter(self.shape, cell, np.where(f["early"], f["first"], np.nan))
-        self.fate, self.reasons = _fates(signals, self.tables.get("weights", signals), self.prior, first,
-                                         self.early_close & (half_days == "drop"), self.gone, max_gap, min_quoted)
-        self.book = self.fate == 0
-        if not self.book.any():
-            why = ", ".join(f"{self.reasons[k]} {c}" for k, c in zip(*np.unique(self.fate, return_counts=True)))
-            raise ValueError(f"no stock-day is left; why, and how many: {why} (see REASONS)")
-        self.ratio = f["first"] / self.prior.flat[cell]
-        self.late = self.book.flat[cell] & ~f["early"] & (np.abs(self.ratio - 1) > max_gap)
-
-    def panel(self):
-        "The days and tickers with a book, tickers in alphabetical order."
-        ds, ns = np.flatnonzero(self.book.any(1)), np.flatnonzero(self.book.any(0))
-        ns = ns[np.argsort(self.bars.tickers[ns])]
-        at_d, at_n = (np.full(k, -1) for k in self.shape)
-        at_d[ds], at_n[ns] = np.arange(len(ds)), np.arange(len(ns))
-        live = np.flatnonzero(self.book.flat[self.cell] & ~self.late)
-        d, n = at_d[self.cell[live] // self.shape[1]], at_n[self.cell[live] % self.shape[1]]
-        returns = np.full((len(ds), len(self.grid), len(ns)), np.nan, np.float32)
-        with np.errstate(over="ignore"):
-            returns[d, :, n] = moves = self.found["marks"][live] / self.prior.flat[self.cell[live]][:, None] - 1
-        tradable = np.zeros(returns.shape, bool)
-        tradable[d, :-1, n], tradable[d, -1, n] = np.isfinite(moves[:, :-1]), self.found["fresh"][live]
-        signals = np.where(self.book, self.tables["signals"], 0)[np.ix_(ds, ns)]
-        weights = np.where(self.book, self.tables.get("weights", self.tables["signals"]), 0)[np.ix_(ds, ns)]
-        return IntradayPanel(signals, returns, weights, tradable, self.days[ds].astype("datetime64[D]"),
-                             [_label(t) for t in self.grid], self.bars.tickers[ns])
-
-    def report(self, calendar):
-        "What became of every row."
-        out, bars = _Ledger(), self.bars
-        for reason, which in self.lost.items():
-            which, rows = np.unique(which, return_counts=True)
-            day, tick, _ = _unpack(which << TIME)
-            out.add("bars", "left out", reason, day, bars.tickers[tick], rows)
-        self._book_lines(out)
-        self._table_lines(out)
-        late = np.array(list(bars.disorder), np.int64)
-        day, tick, _ = _unpack(late << TIME)
-        out.add("bars", "repaired", "out of order", day, bars.tickers[tick], list(bars.disorder.values()))
-        still = self.book.copy()
-        still.flat[self.cell] = False
-        out.add("bars", "noted", "no bar that day", *self.names(np.flatnonzero(still)), rows=0)
-        kept = np.flatnonzero(self.early_close & self.book.any(1))
-        out.add("bars", "noted", "early close", self.days[kept], np.full(len(kept), ""), rows=0)
-        length = f"start, {bars.length / 60_000:g} min" if bars.start else "end"
-        settings = dict(calendar=calendar or "none", stamp=length, snapshots=len(self.grid),
-                        tradable=f"{self._priced():.1%}")
-        report = Report(out.table(), self._gaps(), settings)
-        for name, rows in {"bars": bars.rows, **{k: len(v[1]) for k, v in self.entries.items()}}.items():
-            assert report.rows(of=name) == rows, f"{name}: {rows} rows in, but {report.rows(of=name)} accounted for"
-        return report
-
-    def _priced(self):
-        "Share of the book's cells before the close that have a price to trade at; a warning where it is under half."
-        live, open_ = self.book.flat[self.cell] & ~self.late, len(self.grid) - 1
-        share = np.isfinite(self.found["marks"][live, :-1]).sum() / (self.book.sum() * open_) if open_ else 1.0
-        if share < 0.5:
-            warnings.warn(f"only {share:.0%} of the book has a price at the snapshots before the close: do bars end "
-                          "then? See max_stale, stamp and snapshots", UserWarning, stacklevel=4)
-        return share
-
-    def _book_lines(self, out):
-        "The bars of each stock-day: used, or why not; of one left out, the last bar may be tomorrow's prior close."
-        cell, rows, fate = self.cell, self.found["rows"], self.reasons[self.fate.flat[self.cell]]
-        used = self.book.flat[cell] & ~self.late
-        fate = np.where(self.late, "late overnight gap", fate)
-        day, tick = self.names(cell)
-        out.add("bars", "used", "in the book", day[used], tick[used], rows[used])
-        needed = np.zeros(self.shape, bool)
-        for d in np.flatnonzero(~self.gone): needed[self.yesterday[d]] = self.book[d] & self.own[d]
-        close = needed.flat[cell] & ~used
-        out.add("bars", "used", "prior close", day[close], tick[close])
-        rest = ~used & (rows > close)
-        out.add("bars", "left out", fate[rest], day[rest], tick[rest], (rows - close)[rest], self._moves()[rest])
-
-    def _moves(self):
-        "How far the first price is from the prior close, where that is why a stock-day is left out."
-        gap = self.late | (self.reasons[self.fate.flat[self.cell]] == "overnight gap")
-        return np.array([f"x {r:.4g}" if g else "" for r, g in zip(self.ratio, gap)], object)
-
-    def _table_lines(self, out):
-        "The rows of each table given: used, or why not."
-        for name, ((day, tick, _), cell) in self.entries.items():
-            fate = np.where(cell >= 0, self.reasons[self.fate.flat[cell]], "not in the file")
-            used = fate == "in the book"
-            out.add(name, "used", "in the book", day[used], tick[used])
-            out.add(name, "left out", fate[~used], day[~used], tick[~used])
-
-    def _gaps(self):
-        "The overnight gaps, to look at and to build a table of adjustments from."
-        gap = self.late | (self.reasons[self.fate.flat[self.cell]] == "overnight gap")
-        day, tick = self.names(self.cell[gap])
-        gaps = pd.DataFrame(dict(date=day.astype("datetime64[D]").astype("datetime64[s]"), ticker=tick,
-                                 prior_close=self.prior.flat[self.cell[gap]], first_price=self.found["first"][gap],
-                                 ratio=self.ratio[gap]))
-        return gaps.sort_values(["date", "ticker"], ignore_index=True)
+def _share(name, x):
+    "A share from 0 to 1."
+    if isinstance(x, Real) and 0 <= x <= 1: return x
+    raise ValueError(f"{name} is {x!r}: give a share from 0 to 1")
 
 # %% ../nbs/41_market.ipynb #e-from-bars
 def from_bars(
     bars,                       # DataFrame, Parquet or CSV file, or a folder of them: date, time, ticker, close
-    signals,                    # date, ticker, signal; or a row a date, a column a ticker; or a file of either
+    signals,                    # date, ticker, signal; or one row per date, one column per ticker; or a file of either
     weights=None,               # the same with weight: positive long, negative short; default: the signals
     snapshots="30min",          # a step from the open, or times: ["10:00", "12:00"]; the close is always the last
     *,
@@ -399,9 +333,10 @@ def from_bars(
     half_days: str = "drop",    # or "keep": no exit after the early close, the last bar is the close
     max_stale: str = "15min",   # a price older than this is no price to trade at
     max_gap: float = 0.3,       # overnight move taken for a split or an error; None or inf for none
+    min_bars: float = 0.5,      # leave out days on which less of the book has any bar: holes in the file; 0 for none
     min_quoted: float = 0.0,    # leave out days on which less of the book has a price by the first snapshot
     prior_close=None,           # date, ticker, prior_close (or wide): the close before that date; wins over the file's
-    adjustments=None,           # date, ticker, factor (or wide): what closes before that date are multiplied by
+    adjustments=None,           # date, ticker, factor (or wide): multiplies closes before that date; 1: a move is real
 ) -> tuple[IntradayPanel, Report]:
     """A panel of what a book held from the prior close could have seen and done, and what became of every row.
 
@@ -409,17 +344,24 @@ def from_bars(
     Raises ValueError naming file, row and ticker for unreadable times, prices that are not positive and finite, one bar
     with two prices, missing columns; ValueError if no stock-day is left."""
     if half_days not in ("drop", "keep"): raise ValueError(f"half_days is {half_days!r}: give 'drop' or 'keep'")
-    max_gap, stale = _limit(max_gap), _span("max_stale", max_stale)
-    if not (isinstance(min_quoted, Real) and 0 <= min_quoted <= 1):
-        raise ValueError(f"min_quoted is {min_quoted!r}: give a share from 0 to 1")
-    given = {"signals": _entries(signals, "signal", "signals")}
+    least = _share("min_bars", min_bars), _share("min_quoted", min_quoted)
+    max_gap, stale = _max_gap(max_gap), span_ms("max_stale", max_stale)
+    given = {"signals": table_entries(signals, "signal", "signals")}
     for name, value, table in (("weights", "weight", weights), ("prior_close", "prior_close", prior_close),
                                ("adjustments", "factor", adjustments)):
-        if table is not None: given[name] = _entries(table, value, name, positive=name != "weights")
+        if table is not None: given[name] = table_entries(table, value, name, positive=name != "weights")
     read = Bars(bars, columns, tz, stamp, bar, calendar, session)
-    days = _Days(read, _grid(snapshots, read.open, read.close), given, stale)
-    days.decide(half_days, max_gap, min_quoted)
-    return days.panel(), days.report(calendar)
+    days = StockDays(read, _snapshot_times(snapshots, read.open, read.close), given, stale)
+    days.decide(half_days, max_gap, *least)
+    panel = days.panel()
+    return panel, days.report(panel, calendar)
+
+# %% ../nbs/41_market.ipynb #e-wide
+def _by_day(bars, stock_day, values, days):
+    "Values of stock-days with one row per day and one column per ticker; NaN where there is none."
+    day, ticker = bars.names(stock_day)
+    table = pd.Series(values, [pd.Index(day, name="date"), pd.Index(ticker, name="ticker")]).unstack()
+    return table.reindex(index=days, columns=np.sort(bars.tickers)).set_axis(_dates(days)).rename_axis("date")
 
 # %% ../nbs/41_market.ipynb #e-closes
 def daily_closes(
@@ -439,16 +381,12 @@ def daily_closes(
     back is always the previous session. With a calendar the last row is the next session, for a signal dated then."""
     read = Bars(bars, columns, tz, stamp, bar, calendar, session)
     s = read.sessions
-    days = s.index[(s.index >= read.days[0]) & (s["before"] <= read.days[-1])].to_numpy()
-    found, _ = _gather(read, np.array([read.close]), DAY)
-    day, tick, _ = _unpack(found["which"] << TIME)
-    closes = _scatter((len(days), len(read.tickers)), np.searchsorted(days, day) * len(read.tickers) + tick,
-                      found["marks"][:, -1])
-    if adjustments is not None:
-        factor, _ = _dense(read, days, _entries(adjustments, "factor", "adjustments", positive=True))
-        closes = closes / np.cumprod(np.where(np.isnan(factor), 1, factor), axis=0)
-    index = pd.DatetimeIndex(days.astype("datetime64[D]").astype("datetime64[s]"), name="date")
-    return pd.DataFrame(closes, index, pd.Index(read.tickers, name="ticker")).sort_index(axis=1)
+    days = s.index[(s.index >= read.days[0]) & (s["before"] <= read.days[-1])]
+    found = _all_marks(read, np.array([read.close]), DAY)[0]
+    closes = _by_day(read, found.index, found["close"].to_numpy(), days)
+    if adjustments is None: return closes
+    day, ticker, factor = table_entries(adjustments, "factor", "adjustments", positive=True)
+    return closes / _by_day(read, read.stock_days(day, ticker), factor, days).fillna(1).cumprod()
 
 # %% ../nbs/41_market.ipynb #e-signals
 def momentum(
@@ -458,13 +396,11 @@ def momentum(
     max_gap: float = 0.3,   # a daily move beyond it is taken for a split or an error: no signal across; None for none
 ) -> pd.DataFrame:          # the same shape; NaN where there is no signal
     "Past return, `skip` to `skip + days` sessions back. The row dated d uses closes up to the session before d only."
-    _whole("days", days, 1)
-    _whole("skip", skip, 0)
-    past = closes.shift(1 + skip)
-    held = past.ffill()
-    jump = (held / held.shift(1) - 1).abs() > _limit(max_gap)
-    return (past / past.shift(days) - 1).where(jump.rolling(days, min_periods=1).sum() == 0)
+    past = closes.shift(1 + whole_number("skip", skip))
+    jump = past.ffill().pct_change(fill_method=None).abs() > _max_gap(max_gap)
+    return (past / past.shift(whole_number("days", days, 1)) - 1).where(jump.rolling(days, min_periods=1).sum() == 0)
 
+# %% ../nbs/41_market.ipynb #e-reversal
 def reversal(
     closes: pd.DataFrame,   # of `daily_closes`
     days: int = 1,          # sessions that the return covers

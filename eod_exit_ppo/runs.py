@@ -16,7 +16,7 @@ from .data import IntradayPanel
 from .evaluate import decide
 from .files import read_folder, write_folder
 from .objective import payoff
-from .walk_forward import WalkForwardResult
+from .walk import WalkForwardResult
 
 # %% auto #0
 __all__ = ['BASELINES', 'read_table', 'read_panel', 'charge', 'costs_said', 'best_fixed_exit', 'keep_walk', 'read_walk',

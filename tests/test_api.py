@@ -12,7 +12,7 @@ HOME = {
     "make_synthetic_data": "data", "IntradayPanel": "data", "normalize_neutral": "weights",
     "make_features_and_context": "features", "payoff": "payoff", "ActorCritic": "model", "gae": "gae",
     "PPOConfig": "ppo", "FactorizedPPOEOD": "agent", "main": "agent",
-    "compare": "evaluate", "from_bars": "market", "walk_forward": "walk_forward", "LiveDay": "live",
+    "compare": "evaluate", "from_bars": "market", "walk_forward": "walk", "LiveDay": "live",
 }
 FIRST_ARGUMENTS = {  # in this order, with these defaults
     "make_synthetic_data": dict(D=300, T=8, N=800, seed=123),
@@ -41,7 +41,7 @@ def test_signature(name):
     assert dict(list(found.items())[: len(wanted)]) == wanted
 
 
-@pytest.mark.parametrize("module", ["payoff", "gae", "walk_forward"])
+@pytest.mark.parametrize("module", ["payoff", "gae"])
 def test_a_function_is_not_hidden_by_its_module(module):
     "`payoff` and `gae` name a module and a function: the package's attribute is the function, in any import order."
     code = f"import eod_exit_ppo.{module}; from eod_exit_ppo import {module}; assert callable({module})"

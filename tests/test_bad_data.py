@@ -28,7 +28,7 @@ from eod_exit_ppo.exits import exposure, first_exit
 from eod_exit_ppo.objective import payoff
 from eod_exit_ppo.ppo import PPOConfig
 from eod_exit_ppo.synthetic import make_synthetic_data
-from eod_exit_ppo.walk_forward import WalkForward, check_folds, walk_forward
+from eod_exit_ppo.walk import WalkForward, check_folds, walk_forward
 from eod_exit_ppo.weights import normalize_neutral
 
 pytestmark = pytest.mark.filterwarnings("ignore:the book lacks a side")

@@ -21,7 +21,7 @@ from eod_exit_ppo.live import LiveDay, replay
 from eod_exit_ppo.market import daily_closes, from_bars, momentum, reversal, synthetic_bars
 from eod_exit_ppo.exits import first_exit, may_act
 from eod_exit_ppo.ppo import PPOConfig
-from eod_exit_ppo.walk_forward import WalkForward, walk_forward
+from eod_exit_ppo.walk import WalkForward, walk_forward
 
 pytestmark = pytest.mark.filterwarnings("ignore:the book lacks a side", "ignore:only .* of the book has a price")
 LOOKED = {"worlds": 0, "numbers": 0}

@@ -17,6 +17,8 @@ MISSING = ["2017-05-02", "2017-05-10", "2017-06-01", "2017-06-06", "2017-06-22",
 AFTER = ["2017-04-18", "2017-05-03", "2017-05-11", "2017-06-02", "2017-06-07", "2017-06-23", "2017-06-27", "2017-07-07",
          "2017-07-12", "2017-07-25", "2017-07-27"]                                     # so no prior close on these
 
+HOLES = {"2017-05-09": (27, 2120), "2017-05-18": (218, 16950)}  # tickers and rows that the file has, of a book of 505
+
 
 def flat(bars):
     "Everybody, every day, long and short in turn."
@@ -48,8 +50,8 @@ def test_sessions_missing_half_day_and_splits(bars, loaded):
     panel, report = loaded
     reconciles(report, bars, flat(bars))
     dates = panel.dates.astype(str)
-    assert panel.shape == (51, 13, 516)
-    assert not set(dates) & set(MISSING + AFTER) and set(dates) | set(AFTER) == set(bars["date"].unique())
+    assert panel.shape == (49, 13, 516)
+    assert not set(dates) & {*MISSING, *AFTER, *HOLES} and {*dates, *AFTER, *HOLES} == set(bars["date"].unique())
     gaps = {(str(g.date.date()), g.ticker): round(g.ratio, 2) for g in report.gaps.itertuples()}
     assert gaps == {("2017-05-17", "BLL"): 0.5, ("2017-06-14", "XRX"): 4.0}
     for (day, ticker), _ in gaps.items():
@@ -59,14 +61,30 @@ def test_sessions_missing_half_day_and_splits(bars, loaded):
     assert not panel.tradable[half, :-1][late].any() and panel.tradable[half, -1].mean() > 0.9
     dropped, account = from_bars(bars, flat(bars))
     assert "2017-07-03" not in dropped.dates.astype(str) and "2017-07-05" in dropped.dates.astype(str)
-    np.testing.assert_array_equal(dropped.returns, panel.returns[np.arange(51) != half])
+    np.testing.assert_array_equal(dropped.returns, panel.returns[np.arange(49) != half])
     half = account.to_frame().query("reason == 'half day' and of == 'bars'")
     assert half["date"].astype(str).unique().tolist() == ["2017-07-03"]
 
 
 @five
-def test_every_return_of_some_days_by_hand(bars, loaded):
-    panel = loaded[0]
+def test_days_on_which_most_of_the_file_is_missing(bars, loaded):
+    t = loaded[1].to_frame().query("reason == 'hole in the file'").groupby(["of", "date"], observed=True)["rows"].agg(
+        ["size", "sum"])
+    for day, (tickers, rows) in HOLES.items():
+        assert t.loc["bars", day].tolist() == [tickers, rows] and t.loc["signals", day].tolist() == [505, 505]
+    assert len(t) == 2 * len(HOLES)
+    panel, report = from_bars(bars, flat(bars), half_days="keep", min_bars=0)
+    reconciles(report, bars, flat(bars))
+    assert panel.D == 51 and set(HOLES) < set(panel.dates.astype(str))
+    kept = ~np.isin(panel.dates.astype(str), list(HOLES))
+    for name in ("returns", "tradable", "weights"):
+        np.testing.assert_array_equal(getattr(panel, name)[kept], getattr(loaded[0], name))
+    assert from_bars(bars, flat(bars), half_days="keep", min_bars=0.4)[0].D == 50       # 27 of 505, not 218
+
+
+@five
+def test_every_return_of_some_days_by_hand(bars):
+    panel = from_bars(bars, flat(bars), half_days="keep", min_bars=0)[0]
     for day, before in (("2017-04-19", "2017-04-18"), ("2017-05-09", "2017-05-08"), ("2017-07-03", "2017-06-30")):
         d = panel.dates.astype(str).tolist().index(day)
         today, yesterday = (bars[bars["date"] == x].pivot(index="time", columns="ticker", values="close")
@@ -91,6 +109,11 @@ def test_what_is_known_explains_the_gaps(bars):
     assert not len(report.gaps) and report.rows("used", of="adjustments") == 2
     d, n = panel.dates.astype(str).tolist().index("2017-06-14"), panel.tickers.tolist().index("XRX")
     assert panel.weights[d, n] and abs(panel.returns[d, :, n]).max() < 0.1
+    noted = report.to_frame().query("reason == 'explained overnight move'")
+    assert noted["ticker"].tolist() == ["BLL", "XRX"] and noted["detail"].tolist() == ["x 0.496, factor 0.5",
+                                                                                      "x 4, factor 4"]
+    real = from_bars(some, flat(some), adjustments=factors.assign(factor=1.0))[0]       # if these moves were real
+    assert (real.weights != 0).sum() == (panel.weights != 0).sum() and 2.9 < real.returns[d, :, n].min() < 3.1
     closes = daily_closes(some, factors)
     assert closes.pct_change(fill_method=None).abs().max().max() < 0.1
     assert closes.loc[MISSING].isna().all(axis=None)

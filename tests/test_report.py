@@ -15,7 +15,7 @@ import pytest
 from eod_exit_ppo import IntradayPanel, PPOConfig
 from eod_exit_ppo.report import TEMPLATE, make_report, outside_requests
 from eod_exit_ppo.runs import keep_walk
-from eod_exit_ppo.walk_forward import WalkForward, walk_forward
+from eod_exit_ppo.walk import WalkForward, walk_forward
 
 SCRIPT = "<script>document.title='caught'</script><img src=x onerror=\"document.title='caught'\">"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -4,117 +4,58 @@
 
 # %% ../nbs/46_cli.ipynb #imports
 from __future__ import annotations
-import fnmatch
-import json
-import os
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 import numpy as np
 import pandas as pd
-import torch
 import typer
-from .agent import FactorizedPPOEOD, plot_history
+from .agent import FactorizedPPOEOD
 from .baselines import ExactOptimum, Hold
+from .config import PPOConfig
 from .data import IntradayPanel
 from .evaluate import compare
-from .files import locked, write_whole
-from .objective import payoff
-from .ppo import PPOConfig
-from .runs import (BASELINES, charge, checkpoint, costs_said, keep_walk, read_left_out, read_panel,
-                               read_table, run_record, trained_costs)
+from .exits import Exits
+from .files import locked, new_folder, write_whole
+from .live import LiveDay
+from .market import from_bars
+from .report import make_report
+from .runs import (BASELINES, charge, check_out, checkpoint, costs_said, keep_walk, read_left_out,
+                               read_panel, run_record, table_by_ticker, write_run)
+from .walk import WalkForward, walk_forward
 
 # %% auto #0
-__all__ = ['app', 'Seed', 'Epochs', 'Threads', 'Overwrite', 'Cost', 'Close', 'RecipeOption', 'Panel', 'Run', 'summary',
-           'check_out', 'replace_folder', 'write_run', 'plain_errors', 'Recipe', 'about', 'demo', 'panel', 'train',
-           'exits_table', 'evaluate', 'walk', 'report', 'exits_said', 'decide']
+__all__ = ['app', 'RecipeOption', 'Seed', 'Epochs', 'Threads', 'Overwrite', 'Cost', 'Close', 'Panel', 'Run', 'summary',
+           'plain_errors', 'option', 'argument', 'Recipe', 'about', 'demo', 'panel', 'train', 'evaluate', 'walk',
+           'report', 'exits_said', 'decide']
 
 # %% ../nbs/46_cli.ipynb #e-table
 def summary(
     panel: IntradayPanel,  # the days to judge on
-    policies: dict,        # name -> anything with exit_steps(panel); the first is what the others are held against
-) -> str:                  # a line each
-    "Mean payoff a day of each policy, and its gain over the first with a 95% interval; no interval under 10 days."
-    base = next(iter(policies))
-    lines = [f"{'':16}{'payoff a day':>14}   gain over {base}, 95% interval"]
-    for name, row in compare(policies, panel, baseline=base).iterrows():
-        gain = "" if name == base else f"   {row.gain:+.6f}"
-        interval = "" if name == base or np.isnan(row.low) else f"  [{row.low:+.6f}, {row.high:+.6f}]"
+    policies: dict,        # name -> anything with exit_steps(panel), or its exit steps
+) -> str:                  # one line per policy, holding first
+    "Mean payoff per day of each policy, and its gain over holding with a 95% interval; no interval under 10 days."
+    lines = [f"{'':16}{'payoff per day':>14}   gain over holding, 95% interval"]
+    for name, row in compare({"hold": Hold()} | policies, panel).iterrows():
+        gain = "" if name == "hold" else f"   {row.gain:+.6f}"
+        interval = "" if name == "hold" or np.isnan(row.low) else f"  [{row.low:+.6f}, {row.high:+.6f}]"
         lines.append(f"{name:16}{row['mean']:14.6f}{gain}{interval}")
     return "\n".join(lines)
 
-# %% ../nbs/46_cli.ipynb #e-replace
-_RUN = ("agent.pt", "config.json", "history.csv", "history.png")   # what a run holds; the first says that it is one
-_PANEL = ("panel.json", "*.npy", "report.csv")
-
-def check_out(
-    out: Path,         # the folder to be
-    overwrite: bool,   # may an older one go?
-    holds: tuple = _RUN,  # patterns of the files that may go with it; the first is there in any case
-    what: str = "run",
-) -> None:
-    "Raise ValueError, before any time is spent, where the folder cannot be written."
-    if not out.exists(): return
-    if not out.is_dir(): raise ValueError(f"{out} is a file: give a folder")
-    other = sorted(p.name for p in out.iterdir() if not any(fnmatch.fnmatch(p.name, k) for k in holds))
-    if other: raise ValueError(f"{out} holds {other[0]}, which is no part of a {what}: give another folder")
-    if (out / holds[0]).exists() and not overwrite:
-        raise ValueError(f"{out} holds a {what} already: give another folder, or --overwrite")
-
-def replace_folder(
-    out: Path,                      # to be there when this is over; what was there before goes
-    fill: Callable[[Path], None],   # makes the folder that it is given
-) -> None:
-    "A folder whole or not at all: made beside its place, then moved there."
-    out = out.absolute()
-    part, old = (out.with_name(f".{out.name}.{os.getpid()}.{end}") for end in ("part", "old"))
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        fill(part)
-        if out.exists(): os.rename(out, old)
-        os.rename(part, out)
-    finally:
-        if old.exists() and not out.exists(): os.rename(old, out)
-        for left in (part, old): shutil.rmtree(left, ignore_errors=True)
-
-# %% ../nbs/46_cli.ipynb #e-run
-def _costs_bps(panel):
-    "A panel's costs if all stocks have the same, None where they differ."
-    if panel.costs is None: return {"early": 0.0, "close": 0.0}
-    return {k: round(1e4 * float(c[0]), 6) if np.ptp(c) == 0 else None for k, c in zip(("early", "close"), panel.costs)}
-
-def write_run(
-    out: Path,                # an older run there is replaced
-    agent: FactorizedPPOEOD,  # trained
-) -> None:
-    "config.json, history.csv, agent.pt and history.png, all of them or nothing."
-    import matplotlib.pyplot as plt
-    def days(p): return {"days": len(p), "first": str(p.dates[0]), "last": str(p.dates[-1])}
-    about = dict(config=asdict(agent.config), seed=agent.seed, epochs_done=len(agent.history),
-                 trained_on=days(agent.panel), judged_on=days(agent.eval_panel), snapshots=agent.panel.times.tolist(),
-                 costs_bps=_costs_bps(agent.panel))
-    def fill(part):
-        write_whole(part / "config.json", lambda f: f.write((json.dumps(about, indent=2) + "\n").encode()))
-        write_whole(part / "history.csv", lambda f: f.write(agent.history.to_csv().encode()))
-        agent.save(part / "agent.pt")
-        if not len(agent.history): return
-        fig = plot_history(agent)["payoff"].figure
-        write_whole(part / "history.png", lambda f: fig.savefig(f, format="png", dpi=120))
-        plt.close(fig)
-    replace_folder(out, fill)
-
-# %% ../nbs/46_cli.ipynb #e-errors
+# %% ../nbs/46_cli.ipynb #e-note
 def _note(message, category, filename, lineno, file=None, line=None): typer.echo(f"Note: {message}", err=True)
 
+# %% ../nbs/46_cli.ipynb #e-errors
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    "What is wrong with the input becomes one line and exit status 2; what is to be noted, one line."
+    "What is wrong with the input becomes one line and exit status 2; a warning becomes one line."
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)
         warnings.simplefilter("ignore", DeprecationWarning)  # what libraries have to say to each other
@@ -124,41 +65,69 @@ def plain_errors() -> Iterator[None]:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(2) from None
 
+# %% ../nbs/46_cli.ipynb #e-parts
+def _parts(option, text, mark, like, count=None):
+    "What a mark separates in an option, without the blanks around it."
+    parts = [part.strip() for part in text.split(mark)]
+    if all(parts) and count in (None, len(parts)): return parts
+    raise ValueError(f"{option} is {text!r}: give {like}")
+
+def _times(option, text): return _parts(option, text, ",", "times with a comma between them, like 10:00,12:00")
+
+def _pair(option, text): return _parts(option, text, "=", "theirs and ours, like Symbol=ticker", 2)
+
 # %% ../nbs/46_cli.ipynb #e-app
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
+def option(kind, help, *names, **how):
+    "The type of an option of a command, and what its help says."
+    return Annotated[kind, typer.Option(*names, help=help, **how)]
+
+def argument(kind, help, **how):
+    "The type of an argument of a command, and what its help says."
+    return Annotated[kind, typer.Argument(help=help, exists=True, show_default=False, **how)]
+
+# %% ../nbs/46_cli.ipynb #e-recipe
 class Recipe(str, Enum):
     "The recipes that ship."
     per_stock = "per-stock"
     joint = "joint"
 
-Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn; the same seed gives the same agent.", min=0)]
-Epochs = Annotated[int | None, typer.Option(help="Rounds of rollout and update.  [default: the recipe's]", min=1)]
-Threads = Annotated[int | None, typer.Option(help="Processor threads to use.  [default: all cores]", min=1)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an older one in the same place.")]
-Cost = Annotated[str | None, typer.Option(help="Cost of leaving before the close, in basis points of what is traded: a "
-                                               "number, or a file with the columns ticker and bps.  [default: the "
-                                               "panel's]", metavar="BPS")]
-Close = Annotated[str | None, typer.Option(help="Cost of the closing auction, likewise.  [default: the panel's]",
-                                           metavar="BPS")]
-RecipeOption = Annotated[Recipe, typer.Option(help="per-stock: each stock has its own credit, its path so far is seen; "
-                                                   "joint: one credit for the whole book.")]
-Panel = Annotated[Path, typer.Argument(help="Folder that `panel` has written; or a Parquet or CSV file, a row for each "
-                                            "day, snapshot and stock: date, time, ticker, return (since the prior "
-                                            "close), signal, weight.", exists=True, show_default=False)]
+RecipeOption = option(Recipe, "per-stock: each stock has its own credit, its path so far is seen; joint: one credit "
+                      "for the whole book.")
 
+def _config(recipe, epochs):
+    "A recipe, with other epochs if they are given."
+    config = getattr(PPOConfig, recipe.name)()
+    return config if epochs is None else replace(config, epochs=epochs)
+
+# %% ../nbs/46_cli.ipynb #e-options
+Seed = option(int, "Seed of everything that is drawn; the same seed gives the same agent.", min=0)
+Epochs = option(int | None, "Rounds of rollout and update.  [default: the recipe's]", min=1)
+Threads = option(int, "Processor threads to train and decide on; the matrices are small.", min=1)
+Overwrite = option(bool, "Replace an older one in the same place.", "--overwrite")
+Cost = option(str | None, "Cost of an exit before the close, in basis points of what is traded: a number, or a file "
+              "with the columns ticker and bps.  [default: the panel's]", metavar="BPS")
+Close = option(str | None, "Cost of the closing auction, likewise.  [default: the panel's]", metavar="BPS")
+
+# %% ../nbs/46_cli.ipynb #e-arguments
+Panel = argument(Path, "Folder that `panel` has written; or a Parquet or CSV file, one row per day, snapshot and "
+                 "stock: date, time, ticker, return (since the prior close), signal, weight.")
+Run = argument(Path, "Folder that `train` has written, or a checkpoint in it.")
+
+# %% ../nbs/46_cli.ipynb #e-version
 def _version(show: bool):
     if not show: return
     from eod_exit_ppo import __version__
     typer.echo(f"eod-exit-ppo {__version__}")
     raise typer.Exit()
 
+# %% ../nbs/46_cli.ipynb #e-about
 @app.callback()
 def about(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
-                                          help="Say which version this is.")] = False,
+    version: option(bool, "Say which version this is.", "--version", callback=_version, is_eager=True) = False,
 ) -> None:
-    """Learn when to leave each position of a long/short equity book before the close.
+    """Learn when to exit each position of a long/short equity book before the close.
 
     Begin with `eod-exit-ppo demo`. With bars of your own: `panel`, then `walk-forward` and `report` to see whether it
     would have paid, then `train`, and `decide` during the day. Payoffs are a day's return as a share of one side's
@@ -168,216 +137,177 @@ def about(
 @app.command()
 @plain_errors()
 def demo(
-    out: Annotated[Path | None, typer.Option(help="Folder to keep the run in.  [default: nothing is written]")] = None,
-    epochs: Epochs = None, seed: Seed = 7, threads: Threads = None, overwrite: Overwrite = False,
+    out: option(Path | None, "Folder to keep the run in.  [default: nothing is written]") = None,
+    epochs: Epochs = None, seed: Seed = 7, threads: Threads = 1, overwrite: Overwrite = False,
 ) -> None:
     "See it work: train on 200 synthetic days, judge on 100 others."
     if out is not None: check_out(out, overwrite)
-    if threads is not None: torch.set_num_threads(threads)
     train_days, test_days = IntradayPanel.synthetic().split(200)
     typer.echo("Learning from 200 synthetic days of 800 stocks; the next 100 days are for judging.")
-    agent = FactorizedPPOEOD.from_panel(train_days, test_days, seed=seed)
+    agent = FactorizedPPOEOD.from_panel(train_days, test_days, seed=seed, threads=threads)
     agent.train(epochs=epochs, progress=sys.stderr.isatty())
-    policies = {"holding": Hold(), "learned policy": agent.policy, "exact optimum": ExactOptimum.synthetic()}
+    policies = {"learned policy": agent.policy, "exact optimum": ExactOptimum.synthetic()}
     typer.echo(f"\nOn the 100 days that it never saw:\n{summary(test_days, policies)}")
-    held, learned, best = (payoff(test_days, p.exit_steps(test_days)).mean() for p in policies.values())
-    typer.echo(f"\nOf what the optimum gains over holding, the agent has found {(learned - held) / (best - held):.1%}.")
+    gain, best = compare(policies, test_days, n_boot=100).gain
+    typer.echo(f"\nOf what the optimum gains over holding, the agent has found {gain / best:.1%}.")
     if out is not None:
         write_run(out, agent)
         typer.echo(f"The run is in {out}")
 
 # %% ../nbs/46_cli.ipynb #e-panel
-def _pairs(texts):
-    "THEIRS=OURS options as a dict."
-    bad = [t for t in texts if t.count("=") != 1 or not all(t.split("="))]
-    if bad: raise ValueError(f"--column is {bad[0]!r}: give theirs and ours, like Symbol=ticker")
-    return dict(t.split("=") for t in texts) or None
-
-def _times(text):
-    "A list of times, or the one thing that there is."
-    return [t.strip() for t in text.split(",")] if "," in text else text.strip()
-
 @app.command()
 @plain_errors()
 def panel(
-    bars: Annotated[Path, typer.Argument(help="Parquet or CSV file of bars, or a folder of them: date, time (or one "
-                                              "timestamp), ticker, close.", exists=True, show_default=False)],
-    signals: Annotated[Path, typer.Option(help="File with date, ticker, signal; or a row a date and a column a ticker. "
-                                               "A signal dated d must have been known at the close before d.",
-                                          show_default=False)],
-    out: Annotated[Path, typer.Option(help="Folder to write the panel to, with report.csv: what became of every row.",
-                                      show_default=False)],
-    weights: Annotated[Path | None, typer.Option(help="The same with weight: positive long, negative short.  [default: "
-                                                      "the signals]")] = None,
-    snapshots: Annotated[str, typer.Option(help="When positions may be left: a step from the open like 30min, or times "
-                                                "like 10:00,12:00; the close is always the last.")] = "30min",
-    tz: Annotated[str | None, typer.Option(help="Zone of timestamps that carry none, like America/New_York.")] = None,
-    stamp: Annotated[str, typer.Option(help="Whether a bar's time is its start or its end.")] = "end",
-    bar: Annotated[str | None, typer.Option(help="Length of a bar, like 5min, with --stamp start.  [default: the "
-                                                 "commonest step]")] = None,
-    column: Annotated[list[str], typer.Option(help="A column of the bars and what it is here, like Symbol=ticker; may "
-                                                   "be given several times.", show_default=False)] = [],  # noqa: B006
-    calendar: Annotated[str, typer.Option(help="Exchange calendar that knows the sessions; none: the dates of the "
-                                               "file.")] = "XNYS",
-    session: Annotated[str, typer.Option(help="Open and close with --calendar none.")] = "09:30,16:00",
-    half_days: Annotated[str, typer.Option(help="drop, or keep: no exit after the early close.")] = "drop",
-    max_stale: Annotated[str, typer.Option(help="A price older than this is no price to trade at.")] = "15min",
-    max_gap: Annotated[float, typer.Option(help="Overnight move taken for a split or an error; inf for none.")] = 0.3,
-    min_quoted: Annotated[float, typer.Option(help="Leave out days on which less of the book has a price by the first "
-                                                   "snapshot.")] = 0.0,
-    prior_close: Annotated[Path | None, typer.Option(help="File with date, ticker, prior_close, which wins over the "
-                                                          "bars.")] = None,
-    adjustments: Annotated[Path | None, typer.Option(help="File with date, ticker, factor: splits; closes before that "
-                                                          "date are multiplied by it.")] = None,
+    bars: argument(Path, "Parquet or CSV file of bars, or a folder of them: date, time (or one timestamp), ticker, "
+                   "close."),
+    signals: option(Path, "File with date, ticker, signal; or one row per date and one column per ticker. A signal "
+                    "dated d must have been known at the close before d.", show_default=False),
+    out: option(Path, "Folder to write the panel to, with report.csv: what became of every row.", show_default=False),
+    weights: option(Path | None, "The same with weight: positive long, negative short.  [default: the signals]") = None,
+    snapshots: option(str, "When positions may be exited: a step from the open like 30min, or times like 10:00,12:00; "
+                      "the close is always the last.") = "30min",
+    tz: option(str | None, "Zone of timestamps that carry none, like America/New_York.") = None,
+    stamp: option(str, "Whether a bar's time is its start or its end.") = "end",
+    bar: option(str | None, "Length of a bar, like 5min, with --stamp start.  [default: the commonest step]") = None,
+    column: option(list[str], "A column of the bars and what it is here, like Symbol=ticker; may be given several "
+                   "times.", show_default=False) = [],  # noqa: B006
+    calendar: option(str, "Exchange calendar that knows the sessions; none: the dates of the file.") = "XNYS",
+    session: option(str, "Open and close with --calendar none.") = "09:30,16:00",
+    half_days: option(str, "drop, or keep: no exit after the early close.") = "drop",
+    max_stale: option(str, "A price older than this is no price to trade at.") = "15min",
+    max_gap: option(float, "Overnight move taken for a split or an error; inf for none.") = 0.3,
+    min_quoted: option(float, "Leave out days on which less of the book has a price by the first snapshot.") = 0.0,
+    prior_close: option(Path | None, "File with date, ticker, prior_close, which wins over the bars.") = None,
+    adjustments: option(Path | None, "File with date, ticker, factor: splits; closes before that date are multiplied "
+                        "by it.") = None,
     cost_bps: Cost = None, close_bps: Close = None, overwrite: Overwrite = False,
 ) -> None:
     """From bars and a daily signal to a panel.
 
     What was read, repaired and left out is printed by reason, and kept in full as report.csv in the panel's folder."""
-    from eod_exit_ppo.market import from_bars
-    check_out(out, overwrite, _PANEL, "panel")
+    check_out(out, overwrite, ("panel.json", "*.npy", "report.csv"), "panel")
+    times = _times("--snapshots", snapshots)
     days, report = from_bars(
-        bars, signals, weights, _times(snapshots), tz=tz, stamp=stamp, bar=bar, columns=_pairs(column),
-        calendar=None if calendar.lower() == "none" else calendar, session=tuple(_times(session)), half_days=half_days,
-        max_stale=max_stale, max_gap=max_gap, min_quoted=min_quoted, prior_close=prior_close, adjustments=adjustments)
+        bars, signals, weights, times if len(times) > 1 else times[0], tz=tz, stamp=stamp, bar=bar,
+        columns=dict(_pair("--column", text) for text in column) or None,
+        calendar=None if calendar.lower() == "none" else calendar, session=tuple(_times("--session", session)),
+        half_days=half_days, max_stale=max_stale, max_gap=max_gap, min_quoted=min_quoted, prior_close=prior_close,
+        adjustments=adjustments)
     days = charge(days, cost_bps, close_bps)
-    def fill(part):
+    with new_folder(out) as part:
         days.save(part)
-        write_whole(part / "report.csv", lambda f: f.write(report.to_frame().to_csv(index=False).encode()))
-    replace_folder(out, fill)
+        report.to_frame().to_csv(part / "report.csv", index=False)
     typer.echo(f"{report!r}\n\n{days!r}\n\nThe panel is in {out}, the account of every row in {out / 'report.csv'}")
 
-# %% ../nbs/46_cli.ipynb #e-train
-def _config(recipe, epochs):
-    "A recipe, with other epochs if they are given."
-    config = getattr(PPOConfig, recipe.name)()
-    return config if epochs is None else replace(config, epochs=epochs)
+# %% ../nbs/46_cli.ipynb #e-begun
+def _begun(path, fit, judge, config, seed, **how):
+    "The agent of a training that was interrupted, if it is the same training."
+    agent = FactorizedPPOEOD.load(path, fit, judge, **how)
+    was, now = (asdict(c) | dict(seed=s) for c, s in ((agent.config, agent.seed), (config, seed)))
+    other = [f"{k} was {was[k]} and is {now[k]}" for k in was if was[k] != now[k]]
+    if other: raise ValueError(f"--resume: {', '.join(other)}: give the same, or begin again with --overwrite")
+    typer.echo(f"Going on after epoch {len(agent.history)} of {config.epochs}")
+    return agent
 
-def _on_the_way(out):
-    "Where the checkpoints of a training are kept until it is complete."
-    return out.absolute().with_name(f".{out.absolute().name}.training")
-
-def _trained(path, fit, judge, config, seed, device, resume, anew):
-    "An agent trained to the end, checkpoints on the way; begun, or gone on with."
+# %% ../nbs/46_cli.ipynb #e-trained
+def _trained(path, fit, judge, config, seed, resume, anew, **how):
+    "An agent trained to the end, with checkpoints on the way; begun, or gone on with."
     if path.exists() and not (resume or anew): raise ValueError(
         f"a training for this folder was interrupted ({path}): --resume goes on with it, --overwrite begins again")
     resume = resume and path.exists()
-    if resume:
-        agent = FactorizedPPOEOD.load(path, fit, judge, device=device)
-        was, now = (asdict(c) | dict(seed=s) for c, s in ((agent.config, agent.seed), (config, seed)))
-        other = [f"{k} was {was[k]} and is {now[k]}" for k in was if was[k] != now[k]]
-        if other: raise ValueError(f"--resume: {', '.join(other)}: give the same, or begin again with --overwrite")
-        typer.echo(f"Going on after epoch {len(agent.history)} of {config.epochs}")
-    else: agent = FactorizedPPOEOD.from_panel(fit, judge, config, seed, device)
+    if resume: agent = _begun(path, fit, judge, config, seed, **how)
+    else: agent = FactorizedPPOEOD.from_panel(fit, judge, config, seed, **how)
     try: agent.train(progress=sys.stderr.isatty(), checkpoint=path, resume=resume)
     except KeyboardInterrupt:
         typer.echo(f"Stopped after epoch {len(agent.history)}: the same command with --resume goes on", err=True)
         raise SystemExit(130) from None
     return agent
 
+# %% ../nbs/46_cli.ipynb #e-train
 @app.command()
 @plain_errors()
 def train(
     panel: Panel,
-    out: Annotated[Path, typer.Option(help="Folder to write: config.json, history.csv, agent.pt, history.png.",
-                                      show_default=False)],
+    out: option(Path, "Folder to write: config.json, history.csv, agent.pt, history.png.", show_default=False),
     recipe: RecipeOption = Recipe.per_stock,
-    test_days: Annotated[int | None, typer.Option(help="Days at the end to hold out and judge by; 0: judge on the "
-                                                       "training days.  [default: a third]", min=0)] = None,
-    epochs: Epochs = None, seed: Seed = 7, cost_bps: Cost = None, close_bps: Close = None, threads: Threads = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu", overwrite: Overwrite = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was interrupted; it ends as if "
-                                                          "nothing had happened.")] = False,
+    test_days: option(int | None, "Days at the end to hold out and judge by; 0: judge on the training days.  [default: "
+                      "a third]", min=0) = None,
+    epochs: Epochs = None, seed: Seed = 7, cost_bps: Cost = None, close_bps: Close = None, threads: Threads = 1,
+    device: option(str, "cpu, cuda or auto.") = "cpu", overwrite: Overwrite = False,
+    resume: option(bool, "Go on with a training that was interrupted; it ends as if nothing had happened.",
+                   "--resume") = False,
 ) -> None:
     """Learn from a panel and keep what was learned.
 
     Interrupted (Ctrl-C, a kill, a power cut), the same command with --resume goes on where it was."""
-    if resume and (out / "agent.pt").exists() and not _on_the_way(out).exists():
+    meanwhile = out.absolute().with_name(f".{out.absolute().name}.training")
+    if resume and (out / "agent.pt").exists() and not meanwhile.exists():
         typer.echo(f"The run in {out} is complete: there is nothing to resume")
         return
     check_out(out, overwrite or resume)
-    if threads is not None: torch.set_num_threads(threads)
     days = charge(read_panel(panel), cost_bps, close_bps)
     held_out = days.D // 3 if test_days is None else test_days
     if held_out >= days.D: raise ValueError(f"--test-days {held_out} of {days.D} days leaves none to learn from")
     fit, judge = days.split(days.D - held_out) if held_out else (days, days)
     typer.echo(f"{days}\nLearning from {fit.D} days, judging on {f'the last {held_out}' if held_out else 'the same'}")
-    with locked(_on_the_way(out)):
-        config, path = _config(recipe, epochs), _on_the_way(out) / "agent.pt"
-        try: agent = _trained(path, fit, judge, config, seed, device, resume, overwrite)
+    with locked(meanwhile):
+        path = meanwhile / "agent.pt"
+        try: agent = _trained(path, fit, judge, _config(recipe, epochs), seed, resume, overwrite, device=device,
+                              threads=threads)
         finally:
-            if not path.exists(): shutil.rmtree(_on_the_way(out))  # nothing was learned yet
+            if not path.exists(): shutil.rmtree(meanwhile)  # nothing was learned yet
         write_run(out, agent)
-        shutil.rmtree(_on_the_way(out), ignore_errors=True)
-    typer.echo(f"\n{summary(judge, {'holding': Hold(), 'learned policy': agent.policy})}\n\nThe run is in {out}")
+        shutil.rmtree(meanwhile, ignore_errors=True)
+    typer.echo(f"\n{summary(judge, {'learned policy': agent.policy})}\n\nThe run is in {out}")
 
 # %% ../nbs/46_cli.ipynb #e-evaluate
-def exits_table(
-    panel: IntradayPanel,
-    exit_steps: np.ndarray,  # (D, N) int
-) -> pd.DataFrame:           # date, ticker, exit_step, time: a row for each stock of the book on each day
-    "Exit steps as a long table."
-    d, n = np.nonzero(panel.weights)
-    steps = exit_steps[d, n]
-    return pd.DataFrame(dict(date=panel.dates[d], ticker=panel.tickers[n], exit_step=steps, time=panel.times[steps]))
-
-Run = Annotated[Path, typer.Argument(help="Folder that `train` has written, or a checkpoint in it.", exists=True,
-                                     show_default=False)]
-
 @app.command()
 @plain_errors()
 def evaluate(
     run: Run,
     panel: Panel,
-    last_days: Annotated[int | None, typer.Option(help="Only so many days at the end. [default: all]", min=1)] = None,
-    exits: Annotated[Path | None, typer.Option(help="CSV to write: when each stock leaves.", dir_okay=False)] = None,
-    cost_bps: Cost = None, close_bps: Close = None, threads: Threads = None,
+    last_days: option(int | None, "Only so many days at the end. [default: all]", min=1) = None,
+    exits: option(Path | None, "CSV to write: when each stock is exited.", dir_okay=False) = None,
+    cost_bps: Cost = None, close_bps: Close = None, threads: Threads = 1,
 ) -> None:
     "Judge a trained policy on a panel, beside holding."
-    if threads is not None: torch.set_num_threads(threads)
-    agent = FactorizedPPOEOD.load(checkpoint(run))
-    days = trained_costs(read_panel(panel), run_record(run), cost_bps, close_bps)
+    agent = FactorizedPPOEOD.load(checkpoint(run), threads=threads)
+    days = charge(read_panel(panel), cost_bps, close_bps, run_record(run))
     if (last_days or 1) > days.D: raise ValueError(f"--last-days {last_days}, but there are {days.D}")
-    days, policy = days if last_days is None else days[-last_days:], agent.policy
+    days = days if last_days is None else days[-last_days:]
+    decided = Exits.of(days, agent.policy, "learned policy")
     typer.echo(f"{days.D} days, {days.dates[0]} .. {days.dates[-1]}, {costs_said(days)}\n"
-               f"{summary(days, {'holding': Hold(), 'learned policy': policy})}")
+               f"{summary(days, {'learned policy': decided})}")
     if exits is not None:
-        table = exits_table(days, policy.exit_steps(days)).to_csv(index=False)
-        write_whole(exits, lambda f: f.write(table.encode()))
+        table = decided.trades()[["date", "ticker", "step", "time"]].rename(columns={"step": "exit_step"})
+        write_whole(exits, lambda f: f.write(table.to_csv(index=False).encode()))
         typer.echo(f"\nThe exits are in {exits}")
 
 # %% ../nbs/46_cli.ipynb #e-walk
-def _check_walk(out):
-    "Raise where a folder holds something else than a walk."
-    if out.exists() and not out.is_dir(): raise ValueError(f"{out} is a file: give a folder")
-    other = sorted(p.name for p in out.iterdir() if p.name not in ("fits", "days", "result")) if out.exists() else ()
-    if other: raise ValueError(f"{out} holds {other[0]}, which is no part of a walk: give another folder")
-
 @app.command("walk-forward")
 @plain_errors()
 def walk(
     panel: Panel,
-    out: Annotated[Path, typer.Option(help="Folder to write; where it holds this walk, unfinished, that goes on.",
-                                      show_default=False)],
-    train: Annotated[int, typer.Option(help="Days to learn from in each fold.", min=1)] = 120,
-    test: Annotated[int, typer.Option(help="Days to judge on, then everything moves on by as many.", min=1)] = 20,
-    purge: Annotated[int, typer.Option(help="Days left out between the two.", min=0)] = 1,
-    expanding: Annotated[bool, typer.Option("--expanding", help="Learn from all days so far, not the last.")] = False,
-    seeds: Annotated[int, typer.Option(help="Fits of each fold; the book is split evenly among them.", min=1)] = 3,
-    jobs: Annotated[int, typer.Option(help="Fits at a time; -1: as many as there are cores.")] = 2,
-    baselines: Annotated[bool, typer.Option(help="Fit threshold, least squares and best fixed exit too.")] = True,
+    out: option(Path, "Folder to write; where it holds this walk, unfinished, that goes on.", show_default=False),
+    train: option(int, "Days to learn from in each fold.", min=1) = 120,
+    test: option(int, "Days to judge on, then everything moves on by as many.", min=1) = 20,
+    purge: option(int, "Days left out between the two.", min=0) = 1,
+    expanding: option(bool, "Learn from all days so far, not the last.", "--expanding") = False,
+    seeds: option(int, "Fits of each fold; the book is split evenly among them.", min=1) = 3,
+    jobs: option(int, "Fits at a time; -1: as many as there are cores.") = 2,
+    baselines: option(bool, "Fit threshold, least squares and best fixed exit too.") = True,
     recipe: RecipeOption = Recipe.per_stock, epochs: Epochs = None,
-    name: Annotated[str, typer.Option(help="The policy's name; another configuration needs another.")] = "learned",
-    tried: Annotated[int, typer.Option(help="Configurations tried on these days elsewhere.", min=0)] = 0,
-    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0)] = 0,
+    name: option(str, "The policy's name; another configuration needs another.") = "learned",
+    tried: option(int, "Configurations tried on these days elsewhere.", min=0) = 0,
+    seed: option(int, "Seed of everything that is drawn.", min=0) = 0,
     cost_bps: Cost = None, close_bps: Close = None,
 ) -> None:
     """Refit through time, judge on the days after.
 
     Interrupted, the same command goes on where it was. Another configuration in the same folder, under another --name,
     is counted as tried."""
-    from eod_exit_ppo.walk import WalkForward, walk_forward
-    _check_walk(out)
+    if name == "hold": raise ValueError("--name is 'hold', the name of holding every position: give another")
+    check_out(out, True, ("fits", "days", "result"), "walk")
     days, config = charge(read_panel(panel), cost_bps, close_bps), _config(recipe, epochs)
     splitter = WalkForward(train, test, purge, expanding)
     typer.echo(f"{days}\n{splitter.get_n_splits(days)} folds of {train} days to learn from, {test} to judge on")
@@ -385,114 +315,104 @@ def walk(
                           BASELINES if baselines else None, name, seed, tried=tried)
     about = dict(main=name, config=asdict(config), splitter=repr(splitter), seed=seed)
     keep_walk(result, out, about, read_left_out(panel / "report.csv"))
-    policies = {"holding": Hold(), **result.policies()}
-    typer.echo(f"\n{result!r}\n\n{summary(result.book, policies)}\n\nThe run is in {out}: show it with "
+    typer.echo(f"\n{result!r}\n\n{summary(result.book, result.policies())}\n\nThe run is in {out}: show it with "
                f"eod-exit-ppo report {out} --out report.html")
 
 # %% ../nbs/46_cli.ipynb #e-report
 @app.command()
 @plain_errors()
 def report(
-    run: Annotated[Path, typer.Argument(help="Folder that `walk-forward` or `train` has written.", exists=True,
-                                        show_default=False)],
-    out: Annotated[Path, typer.Option(help="HTML file to write; an older one is replaced.", dir_okay=False,
-                                      show_default=False)],
-    panel: Annotated[Path | None, typer.Argument(help="With a run of `train`: the panel; judged are the days that were "
-                                                      "held out.", exists=True, show_default=False)] = None,
-    last_days: Annotated[int | None, typer.Option(help="Only so many days at the end.", min=1)] = None,
+    run: argument(Path, "Folder that `walk-forward` or `train` has written."),
+    out: option(Path, "HTML file to write; an older one is replaced.", dir_okay=False, show_default=False),
+    panel: argument(Path | None, "With a run of `train`: the panel; judged are the days that were held out.") = None,
+    last_days: option(int | None, "Only so many days at the end.", min=1) = None,
     cost_bps: Cost = None, close_bps: Close = None,
-    template: Annotated[Path | None, typer.Option(help="Notebook to make it from, edited from one that was kept.  "
-                                                       "[default: the one that ships]", dir_okay=False)] = None,
-    keep_notebook: Annotated[Path | None, typer.Option(help="Keep the notebook that was run, to look into or to edit.",
-                                                       dir_okay=False)] = None,
+    template: option(Path | None, "Notebook to make it from, edited from one that was kept.  [default: the one that "
+                     "ships]", dir_okay=False) = None,
+    keep_notebook: option(Path | None, "Keep the notebook that was run, to look into or to edit.",
+                          dir_okay=False) = None,
 ) -> None:
     """Show what a run has earned, in one HTML file.
 
     It begins with the gain over holding and its interval, after costs; nothing in it is loaded from anywhere."""
-    from eod_exit_ppo.report import make_report
     make_report(run, out, panel, last_days=last_days, cost_bps=cost_bps, close_bps=close_bps, template=template,
                 keep_notebook=keep_notebook)
     typer.echo(f"The report is in {out}")
 
-# %% ../nbs/46_cli.ipynb #e-book
-def _columns(path, *names):
-    "A table by ticker with these columns, or an error that names file and column."
-    table = read_table(path)
-    lacking = [c for c in ("ticker", *names) if c not in table]
-    if lacking: raise ValueError(f"{path.name} lacks the column {lacking[0]}: give {', '.join(('ticker', *names))}")
-    return table.set_index("ticker")
+# %% ../nbs/46_cli.ipynb #e-flags
+def _flags(table, column, path):
+    "A column of true and false by ticker, None where there is none; ValueError for anything else in it."
+    if column not in table: return None
+    bad = ~table[column].isin([True, False])
+    if bad.any(): raise ValueError(f"{path.name} has {column} {table[column][bad].iloc[0]!r} for "
+                                   f"{table.index[bad.argmax()]}: give true or false for every ticker")
+    return table[column].astype(bool)
 
-def _same_book(day, book, file):
-    "Raise where a book that is told again is another one."
-    given = {"signal": day.panel.signals[0], "weight": day.panel.weights[0]}
+# %% ../nbs/46_cli.ipynb #e-same-book
+def _book(path): return table_by_ticker("--book", path, "signal", "weight", "prior_close")
+
+def _same_book(day, path):
+    "Raise where a book that is given again is another one."
+    table, p = _book(path), day.panel
     what = "than the day in the state: leave --book out, or begin another state"
-    if sorted(book.index) != sorted(day.tickers): raise ValueError(f"{file.name} has other tickers {what}")
-    for name, old in given.items():
-        other = book.loc[day.tickers, name].to_numpy(np.float32) != old
-        if other.any(): raise ValueError(f"{file.name} has another {name} for {day.tickers[other.argmax()]} {what}")
+    if sorted(table.index) != sorted(day.tickers): raise ValueError(f"{path.name} has other tickers {what}")
+    table = table.loc[day.tickers]
+    given = table.assign(universe=table.weight != 0 if (flags := _flags(table, "universe", path)) is None else flags)
+    for name, old in dict(signal=p.signals[0], weight=p.weights[0], prior_close=day.prior_close,
+                          universe=p.members[0]).items():
+        new = given[name].to_numpy(old.dtype)
+        other = (new != old) & ((new == new) | (old == old))
+        if other.any(): raise ValueError(f"{path.name} has another {name} for {day.tickers[other.argmax()]} {what}")
 
-def _new_day(policy, record, state, book, date, times, cost_bps, close_bps):
-    "A day of a book, as its first call tells it."
-    from eod_exit_ppo.live import LiveDay
-    if book is None or date is None:
+# %% ../nbs/46_cli.ipynb #e-new-day
+def _new_day(policy, record, state, path, date, times, costs):
+    "A day of a book, as its first call gives it."
+    if path is None or date is None:
         raise ValueError(f"there is no day at {state} yet: begin it with --book and --date")
-    table, times = _columns(book, "signal", "weight", "prior_close"), times or record.get("snapshots")
+    table, times = _book(path), record.get("snapshots") if times is None else _times("--times", times)
     if times is None: raise ValueError("the run does not say its snapshots: give --times, the close last")
-    w, s, n = table["weight"].to_numpy(), table["signal"].to_numpy(), len(table)
-    one = IntradayPanel(s[None], np.zeros((1, 1, n), np.float32), w[None], tickers=table.index)
-    costs = trained_costs(one, record, cost_bps, close_bps).costs
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)   # of a book with one side, said just now
-        return LiveDay(policy, table.index, s, w, times=times, date=date, prior_close=table["prior_close"].to_numpy(),
-                       costs=costs, path=state)
+    day = partial(LiveDay, policy, table.index, table.signal, table.weight, times=times, date=date,
+                  prior_close=table.prior_close, universe=_flags(table, "universe", path))
+    return day(costs=charge(day().panel, *costs, record).costs, path=state)
 
-def _flags(column, file):
-    "Which tickers are flagged; ValueError for what is neither true nor false."
-    bad = ~column.isin([True, False])
-    if bad.any(): raise ValueError(f"{file.name} has halted {column[bad].iloc[0]!r} for {column.index[bad.argmax()]}: "
-                                   "give true or false for every ticker")
-    return column.index[column.astype(bool)]
-
-# %% ../nbs/46_cli.ipynb #e-decide
+# %% ../nbs/46_cli.ipynb #e-exits-said
 def exits_said(
     table: pd.DataFrame,  # of `LiveDay.decide`
 ) -> str:
     "Exits as a table to read."
-    if not len(table): return "Nothing leaves."
+    if not len(table): return "Nothing is exited."
     def chance(p): return "" if np.isnan(p) else f"{p:.0%}"
     told = {"weight": "{:+.4g}".format, "return": "{:+.2%}".format, "probability": chance}
     return table.assign(**{k: table[k].map(f) for k, f in told.items()}).rename_axis(None).to_string()
 
+# %% ../nbs/46_cli.ipynb #e-decide
 @app.command()
 @plain_errors()
 def decide(
     run: Run,
-    state: Annotated[Path, typer.Option(help="File that remembers the day; written after every call.", dir_okay=False,
-                                        show_default=False)],
-    time: Annotated[str, typer.Option(help="The snapshot, as the panel calls it, like 10:30.", show_default=False)],
-    prices: Annotated[Path, typer.Option(help="Parquet or CSV: ticker, price, and perhaps halted (true or false); who "
-                                              "is not in it is not quoted.", exists=True, show_default=False)],
-    book: Annotated[Path | None, typer.Option(help="To begin a day: ticker, signal, weight (positive long, negative "
-                                                   "short), prior_close (adjusted for splits).")] = None,
-    date: Annotated[str | None, typer.Option(help="The day, like 2024-05-31; later calls may repeat it, against a "
-                                                  "mix-up of files.")] = None,
-    times: Annotated[str | None, typer.Option(help="To begin a day: all its snapshots, the close last.  [default: "
-                                                   "those of the run]")] = None,
-    out: Annotated[Path | None, typer.Option(help="CSV to write: what leaves now.", dir_okay=False)] = None,
+    state: option(Path, "File that remembers the day; written after every call.", dir_okay=False, show_default=False),
+    time: option(str, "The snapshot, as the panel calls it, like 10:30.", show_default=False),
+    prices: option(Path, "Parquet or CSV: ticker, price, and perhaps halted (true or false); a stock that is not in it "
+                   "is not quoted.", exists=True, show_default=False),
+    book: option(Path | None, "To begin a day: ticker, signal, weight (positive long, negative short), prior_close "
+                 "(adjusted for splits), and perhaps universe (true for the stocks that features look at).  [default: "
+                 "those with a weight]") = None,
+    date: option(str | None, "The day, like 2024-05-31; later calls may repeat it, against a mix-up of files.") = None,
+    times: option(str | None, "To begin a day: all its snapshots, the close last.  [default: those of the run]") = None,
+    out: option(Path | None, "CSV to write: what is exited now.", dir_okay=False) = None,
     cost_bps: Cost = None, close_bps: Close = None,
 ) -> None:
-    """Say what leaves now, during a live day.
+    """Say what to exit now, during a live day.
 
     The first call of a day brings --book and --date; the file given as --state then remembers it. A call that is
     refused changes nothing; the same call again gets the same answer."""
-    from eod_exit_ppo.live import LiveDay
     policy, record = FactorizedPPOEOD.load(checkpoint(run)).policy, run_record(run)
-    now = _columns(prices, "price")
+    now = table_by_ticker("--prices", prices, "price")
+    halted = _flags(now, "halted", prices)
     if state.exists():
         day = LiveDay.load(state, policy, date=date)
-        if book is not None: _same_book(day, _columns(book, "signal", "weight"), book)
-    else: day = _new_day(policy, record, state, book, date, times and times.split(","), cost_bps, close_bps)
-    halted = _flags(now["halted"], prices) if "halted" in now else ()
-    table = day.decide(time, now["price"], halted=halted)
+        if book is not None: _same_book(day, book)
+    else: day = _new_day(policy, record, state, book, date, times, (cost_bps, close_bps))
+    table = day.decide(time.strip(), now.price, halted=() if halted is None else halted)
     if out is not None: write_whole(out, lambda f: f.write(table.to_csv().encode()))
     typer.echo(f"{day!r}\n\n{exits_said(table)}")

@@ -397,7 +397,3 @@ def fingerprint(self: IntradayPanel) -> str:
         found.update(f"{f.name} {a.dtype.str} {a.shape}".encode())
         for block in day_blocks(a.shape): found.update(a[block].tobytes())
     return found.hexdigest()[:16]
-
-# %% ../nbs/01_data.ipynb #tmp-alias
-from eod_exit_ppo.checks import whole_number as _whole, as_array as _array, list_of_names as _names, read_only as _read_only
-_as_dates, _Shown, _everywhere = as_dates, Shown, everywhere  # on its way out

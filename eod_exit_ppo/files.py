@@ -17,7 +17,7 @@ import numpy as np
 
 # %% auto #0
 __all__ = ['write_whole', 'seal', 'write_sealed', 'read_sealed', 'write_arrays', 'read_arrays', 'digest', 'write_folder',
-           'read_folder', 'locked']
+           'read_folder', 'locked', 'new_folder']
 
 # %% ../nbs/91_files.ipynb #e-errors
 @contextmanager
@@ -229,3 +229,23 @@ def locked(
         except OSError as error:
             raise OSError(f"{folder} is in use by another run: wait for it, or give another folder") from error
         yield
+
+# %% ../nbs/91_files.ipynb #e-new-folder
+@contextmanager
+def new_folder(
+    folder: str | os.PathLike,  # what was there before goes
+):                              # the path to make it at
+    "A folder whole or not at all; OSError where it can't be written, and then what was there before is untouched."
+    folder = Path(folder).absolute()
+    part, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("part", "old"))
+    with _said_plainly(folder, "what was there before is untouched"):
+        try:
+            part.parent.mkdir(parents=True, exist_ok=True)
+            yield part
+            for path in (*part.iterdir(), part): _sync(path)
+            if folder.exists(): os.rename(folder, old)
+            os.rename(part, folder)
+            _sync(folder.parent)
+        finally:
+            if old.exists() and not folder.exists(): os.rename(old, folder)
+            for left in (part, old): shutil.rmtree(left, ignore_errors=True)

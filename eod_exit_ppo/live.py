@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 import pandas as pd
-from .data import IntradayPanel, _array, _as_dates, _names, _read_only, _whole, last_mark
+import torch
+from .checks import as_array, list_of_names, once, patch, read_only, whole_number
+from .data import IntradayPanel, as_dates, last_mark
+from .exits import check_exit_steps, may_act
 from .files import read_sealed, write_sealed
-from .exits import check_exit_steps
+from .model import ExitHead
+from .rollout import Book
 
 # %% auto #0
 __all__ = ['since_prior', 'LiveDay', 'replay']
@@ -28,62 +32,62 @@ def since_prior(
     with np.errstate(all="ignore"):
         return (np.asarray(prices, np.float64) / np.asarray(prior_close, np.float64) - 1).astype(np.float32)
 
-# %% ../nbs/42_live.ipynb #e-names
-class _Names:
-    "Where each ticker stands, whatever the order that numbers come in."
-    def __init__(self, tickers):
-        self.tickers, self.index = tickers, pd.Index(tickers, name="ticker")
-        twice = self.index[self.index.duplicated()]
-        if len(twice): raise ValueError(f"tickers must be unique, {twice[0]} stands there twice")
+# %% ../nbs/42_live.ipynb #e-positions
+def _positions(index, name, labels):
+    "(M,) int, the place of each label in the book; ValueError for one that is unknown or there twice."
+    labels = pd.Index(labels).to_flat_index()
+    at = index.get_indexer(labels)
+    if (at < 0).any(): at = np.where(labels.isna(), -1, index.get_indexer(labels.map(str)))  # tickers are text
+    if len(unknown := labels[at < 0]): raise ValueError(
+        f"{name} has {len(unknown)} tickers that this day's book has not, the first {str(unknown[0])!r}: give those of "
+        "the book, in LiveDay.tickers")
+    twice = np.flatnonzero(np.bincount(at, minlength=1) > 1)
+    if len(twice): raise ValueError(f"{name} has {index[twice[0]]!r} twice: give each ticker once")
+    return at
 
-    def places(self, name, labels):
-        "(M,) int, where each label stands; ValueError for one that is unknown or there twice."
-        labels = pd.Index(labels)
-        places = self.index.get_indexer(labels)
-        if (places < 0).any(): places = self.index.get_indexer(labels.map(str))  # numbers may be tickers too
-        unknown = labels[places < 0]
-        if len(unknown): raise ValueError(f"{name} has {len(unknown)} tickers that this day's book has not, the first "
-                                          f"{str(unknown[0])!r}: give those of the book, in LiveDay.tickers")
-        twice = np.flatnonzero(np.bincount(places, minlength=1) > 1)
-        if len(twice): raise ValueError(f"{name} has {self.tickers[twice[0]]!r} twice: give each ticker once")
-        return places
-
-    def spread(self, name, labels, values, n=()):
-        "(N, *n) float64 in the order of the book, NaN where nothing was given; no labels: it is in that order."
-        if values.dtype.kind not in "fiu": raise TypeError(f"{name} has dtype {values.dtype}: give numbers, and NaN or "
-                                                           "nothing where there is none")
-        wanted = (len(self.tickers) if labels is None else len(labels), *n)
-        if values.shape != wanted: raise ValueError(f"{name} has shape {values.shape}: give {wanted}, or label it")
-        if labels is None: return values.astype(np.float64)
-        out = np.full((len(self.tickers), *n), np.nan)
-        out[self.places(name, labels)] = values
-        return out
-
-# %% ../nbs/42_live.ipynb #e-columns
-def _labelled(name, given):
-    "Labels, or None, and values of a Series, DataFrame, mapping or array."
-    if isinstance(given, (pd.Series, pd.DataFrame)):
-        kinds = [given.dtype.kind] if isinstance(given, pd.Series) else [d.kind for d in given.dtypes]
-        plain = all(k in "fiu" for k in kinds)
-        return given.index, given.to_numpy(np.float64, na_value=np.nan) if plain else given.to_numpy(object)
-    if isinstance(given, Mapping): return list(given), np.asarray(_array(name, list(given.values())))
-    if np.ma.isMaskedArray(given): given = given.astype(np.float64).filled(np.nan)
-    return None, np.asarray(_array(name, given))
-
-def _mask(names, name, given):
-    "(N,) bool: a mask as it is, or the stocks that are named."
-    if isinstance(given, np.ndarray) and given.dtype == bool:
-        if given.shape == (len(names.tickers),): return given
-        raise ValueError(f"{name} has shape {given.shape}: give ({len(names.tickers)},) booleans, or the tickers")
-    if not isinstance(given, Iterable): raise TypeError(f"{name} is {given!r}: give tickers, or () for none")
-    out = np.zeros(len(names.tickers), bool)
-    out[names.places(name, [given] if isinstance(given, str) else list(given))] = True
+# %% ../nbs/42_live.ipynb #e-numbers
+def _numbers(index, name, given, columns=()):
+    "(N, *columns) float64 in the order of the book, NaN where nothing was given; an array is in that order."
+    labels, values = None, given
+    if isinstance(given, Mapping): labels, values = list(given), list(given.values())
+    elif isinstance(given, (pd.Series, pd.DataFrame)):
+        plain, labels = all(d.kind in "fiu" for d in np.atleast_1d(given.dtypes)), given.index
+        values = given.to_numpy(np.float64, na_value=np.nan) if plain else given.to_numpy(object)
+    elif np.ma.isMaskedArray(given): values = given.astype(np.float64).filled(np.nan)
+    values = np.asarray(as_array(name, values))
+    if values.dtype.kind not in "fiu": raise TypeError(f"{name} has dtype {values.dtype}: give numbers, and NaN or "
+                                                       "nothing where there is none")
+    wanted = (len(index) if labels is None else len(labels), *columns)
+    if values.shape != wanted: raise ValueError(f"{name} has shape {values.shape}: give {wanted}, or label it")
+    out = np.full((len(index), *columns), np.nan)
+    out[slice(None) if labels is None else _positions(index, name, labels)] = values
     return out
 
-# %% ../nbs/42_live.ipynb #e-told
-class _Told(NamedTuple):
-    "What a day has been told and has answered so far; never changed, only replaced."
-    returns: np.ndarray       # (1, T, N) float32, NaN where not quoted or not yet told
+# %% ../nbs/42_live.ipynb #e-flags
+def _flags(index, name, given):
+    "(N,) bool from tickers, or from true and false, by ticker or in the order of the book."
+    if not isinstance(given, Iterable): raise TypeError(f"{name} is {given!r}: give tickers, or () for none")
+    labels, values = None, [given] if isinstance(given, str) else given
+    if isinstance(given, Mapping): labels, values = list(given), given.values()
+    elif isinstance(given, (pd.Series, pd.DataFrame)): labels, values = given.index, given.to_numpy(object)
+    elif np.ma.isMaskedArray(given): values = np.where(np.ma.getmaskarray(given), None, given.data)
+    if not isinstance(values, np.ndarray): values = np.array(list(values), object)
+    truth = np.array([isinstance(x, (bool, np.bool_)) for x in values.flat], bool)
+    names = not truth.any() and not isinstance(given, Mapping)
+    wanted = (values.size if names else len(index) if labels is None else len(labels),)
+    if values.shape != wanted: raise ValueError(f"{name} has shape {values.shape}: give {wanted} booleans, or tickers")
+    out = np.zeros(len(index), bool)
+    if names: out[_positions(index, name, values)] = True
+    elif truth.all():
+        out[slice(None) if labels is None else _positions(index, name, labels)] = values.astype(bool)
+    else: raise ValueError(f"{name} is {values[k := truth.argmin()]!r} for {(index if labels is None else labels)[k]}: "
+                           "give true or false, or leave it out")
+    return out
+
+# %% ../nbs/42_live.ipynb #e-state
+class DayState(NamedTuple):
+    "What a day has heard and answered so far; never changed, only replaced."
+    returns: np.ndarray       # (1, T, N) float32, NaN where not quoted or not yet heard
     tradable: np.ndarray      # (1, T, N) bool
     extra: np.ndarray | None  # (1, T, N, K) float32
     decided: np.ndarray       # (T,) bool
@@ -91,130 +95,94 @@ class _Told(NamedTuple):
     chance: np.ndarray        # (N,) float64, exit probability when it was last asked for, NaN if there is none
 
     @classmethod
-    def nothing(cls, T, N, K):
+    def before(cls, T, N, K):
+        "The state before the first snapshot."
         extra = np.full((1, T, N, K), np.nan, np.float32) if K else None
         return cls(np.full((1, T, N), np.nan, np.float32), np.zeros((1, T, N), bool), extra, np.zeros(T, bool),
                    np.full(N, -1), np.full(N, np.nan))
 
-def _put(a, t, row):
-    "A copy of (1, T, ...) with snapshot t replaced."
-    if a is None: return None
-    a = a.copy()
-    a[0, t] = row
-    return a
+    @property
+    def held(self): return self.exit_step < 0
 
-# %% ../nbs/42_live.ipynb #e-ask
-def _ask(policy, panel, told, t):
-    "Who leaves at t, (N,) bool, and the probabilities, NaN where the policy gives none."
-    held = told.exit_step < 0
-    if t == panel.T - 1: return held, np.full(panel.N, np.nan)
-    if not hasattr(policy, "exit_probability"): return _ask_steps(policy, panel, told, t), np.full(panel.N, np.nan)
-    chance = np.asarray(policy.exit_probability(panel, held, t))
+    @property
+    def steps(self): return np.where(self.held, len(self.decided) - 1, self.exit_step)
+
+    @property
+    def last(self) -> int: return int(max(np.flatnonzero(self.decided), default=-1))
+
+# %% ../nbs/42_live.ipynb #e-by-chance
+def _asked_chances(policy, panel, state, t):
+    "Which stocks the policy wants to exit at t, (N,) bool, and how likely it finds that."
+    chance = np.asarray(policy.exit_probability(panel, state.held, t))
     if chance.shape != (panel.N,) or not (chance >= 0).all() or not (chance <= 1).all(): raise ValueError(
         f"the policy's probabilities at {panel.times[t]} have shape {chance.shape} and are not all from 0 to 1: "
         f"nothing was decided, {(panel.N,)} numbers are needed")
-    leaves = held & (chance > 0.5)
-    if (leaves & ~panel.tradable[0, t]).any(): check_exit_steps(panel, np.where(leaves, t, panel.T - 1)[None])
-    return leaves, chance
+    wishes = state.held & ExitHead.wish(chance)
+    if (wishes & ~panel.tradable[0, t]).any(): check_exit_steps(panel, np.where(wishes, t, panel.T - 1)[None])
+    return wishes, chance
 
-def _ask_steps(policy, panel, told, t):
-    "Who leaves at t, from exit steps of a day whose later snapshots are not quoted."
+# %% ../nbs/42_live.ipynb #e-by-steps
+def _asked_steps(policy, panel, state, t):
+    "Which stocks the policy wants to exit at t, (N,) bool, by its exit steps of a day that is not quoted after t."
     steps = np.asarray(policy.exit_steps(panel))
     later = (steps > t) & (steps < panel.T)  # of what has not come, nothing can be said yet
     steps = check_exit_steps(panel, np.where(later, panel.T - 1, steps))[0]
-    changed = np.flatnonzero(np.where(steps < t, steps, -1) != told.exit_step)
-    if len(changed):
-        i = changed[0]
-        said = [f"at {panel.times[k]}" if 0 <= k < t else "later" for k in (steps[i], told.exit_step[i])]
-        raise ValueError(f"asked at {panel.times[t]}, the policy says that {panel.tickers[i]} should have left "
-                         f"{said[0]}, and {said[1]} when it was asked before: it looks at what comes after (see "
-                         "check_no_lookahead) and cannot be traded; nothing was decided")
-    return steps == t
+    changed = np.where(steps < t, steps, -1) != state.exit_step
+    if not changed.any(): return steps == t
+    i = changed.argmax()
+    said = [f"at {panel.times[k]}" if 0 <= k < t else "later" for k in (steps[i], state.exit_step[i])]
+    raise ValueError(f"asked at {panel.times[t]}, the policy says that {panel.tickers[i]} should have been exited "
+                     f"{said[0]}, and {said[1]} when it was asked before: it looks at what comes after (see "
+                     "check_no_lookahead) and cannot be traded; nothing was decided")
 
-# %% ../nbs/42_live.ipynb #e-file
-_FORMAT = 1  # of the file of a live day
+# %% ../nbs/42_live.ipynb #e-decided
+def _after_deciding(policy, panel, state, t):
+    "The state after the exits of snapshot t, which has been heard."
+    book = Book(torch.from_numpy(may_act(panel)), torch.from_numpy(state.steps[None]))
+    acts, chance = book.acting(t)[0].numpy(), np.full(panel.N, np.nan)
+    if t == panel.T - 1: exits = state.held
+    else:
+        if hasattr(policy, "exit_probability"): wishes, chance = _asked_chances(policy, panel, state, t)
+        else: wishes = _asked_steps(policy, panel, state, t)
+        exits = book.step(t, torch.from_numpy(wishes)[None])[0].numpy() | wishes & (panel.weights[0] == 0)
+    return state._replace(decided=state.decided | (np.arange(panel.T) == t),
+                          exit_step=np.where(exits, t, state.exit_step), chance=np.where(acts, chance, state.chance))
 
-def _stamp(path):
-    "Which file lies there; None for none."
-    try: s = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError): return None
-    return str(path), s.st_ino, s.st_mtime_ns
-
-# %% ../nbs/42_live.ipynb #e-pack
-def _pack(arrays: Mapping) -> bytes:
-    "Arrays as one block of bytes; None is left out."
-    out = io.BytesIO()
-    np.savez(out, **{k: v for k, v in arrays.items() if v is not None})
-    return out.getvalue()
-
-def _unpack(path) -> dict:
-    "The arrays of a file, or an error that says what is wrong with it."
-    body = read_sealed(path, "live day", _FORMAT)
-    try:
-        with np.load(io.BytesIO(body), allow_pickle=False) as f: return {k: f[k] for k in f.files}
-    except Exception as error: raise ValueError(f"{path} holds what no live day holds ({error})") from error
-
-# %% ../nbs/42_live.ipynb #e-row
-def _check_closes(x, weights, tickers):
-    "Raise where a prior close is no price, or is missing for a stock with a weight."
+# %% ../nbs/42_live.ipynb #e-closes
+def _checked_closes(index, given, weights):
+    "(N,) float64 prior closes; ValueError for one that is no price, or is missing for a stock with a weight."
+    x = _numbers(index, "prior_close", given)
     bad = ~(np.isfinite(x) & (x > 0)) & ~(np.isnan(x) & (weights == 0))
-    if bad.any(): raise ValueError(f"prior_close has {bad.sum()} that are missing or not positive, the first "
-                                   f"{x[bad.argmax()]} of {tickers[bad.argmax()]}: give prices, or weight 0 "
-                                   "to a stock without one")
+    if not bad.any(): return read_only(x)
+    raise ValueError(f"prior_close has {bad.sum()} that are missing or not positive, the first {x[bad.argmax()]} of "
+                     f"{index[bad.argmax()]}: give prices, or weight 0 to a stock without one")
 
-def _returns(names, time, prices, returns, prior):
+# %% ../nbs/42_live.ipynb #e-returns
+def _checked_returns(index, time, prices, returns, prior):
     "(N,) float32 returns of the snapshot, or an error that says which number is no price."
     if (prices is None) == (returns is None): raise ValueError("give prices or returns, one of the two")
     if prices is not None and prior is None: raise ValueError(
         "prices say nothing without yesterday's: give LiveDay the prior_close, or decide(time, returns=...)")
     name, given = ("prices", prices) if returns is None else ("returns", returns)
-    x = names.spread(name, *_labelled(name, given))
+    x = _numbers(index, name, given)
     with np.errstate(over="ignore"): row = since_prior(x, prior) if returns is None else x.astype(np.float32)
     bad = np.isinf(x) | np.isinf(row) | ((x <= 0) & (returns is None))
-    if bad.any(): raise ValueError(
-        f"{name} has {bad.sum()} that are not {'positive' if returns is None else 'finite'} numbers at {time}, the "
-        f"first {x[bad.argmax()]} of {names.tickers[bad.argmax()]}: correct it, or leave it out where there is no "
-        "quote; nothing was decided")
-    return row
+    if not bad.any(): return row
+    raise ValueError(f"{name} has {bad.sum()} that are not {'positive' if returns is None else 'finite'} numbers at "
+                     f"{time}, the first {x[bad.argmax()]} of {index[bad.argmax()]}: correct it, or leave it out where "
+                     "there is no quote; nothing was decided")
 
-# %% ../nbs/42_live.ipynb #e-same
-def _check_order(told, times, t):
-    "Raise where a later snapshot has been decided."
-    later = np.flatnonzero(told.decided[t:])
-    if len(later): raise ValueError(f"{times[t]} was skipped and {times[t + later[-1]]} has been decided: it counts as "
-                                    "not quoted, go on with the next; nothing was decided")
-
-def _check_same(told, times, tickers, t, heard):
-    "Raise where a snapshot that has been decided comes with other numbers."
+# %% ../nbs/42_live.ipynb #e-again
+def _refuse_other(state, times, tickers, t, heard):
+    "ValueError where a snapshot that has been decided comes with other numbers."
     for name, new in heard.items():
         if new is None: continue
-        old = getattr(told, name)[0, t]
+        old = getattr(state, name)[0, t]
         other = ~((old == new) | ((old != old) & (new != new)))
         if not other.any(): continue
         i = tuple(np.argwhere(other)[0])
         raise ValueError(f"{times[t]} has been decided with other numbers, the first {name} of {tickers[i[0]]}, "
-                         f"{old[i]}, now {new[i]}: its exits were given and stand, go on with the next snapshot")
-
-# %% ../nbs/42_live.ipynb #e-tables
-def _leaving(panel, told, labels, t):
-    "A row for each stock of the book that left at t."
-    at, closing = np.flatnonzero((told.exit_step == t) & (panel.weights[0] != 0)), t == panel.T - 1
-    return pd.DataFrame({"weight": panel.weights[0, at], "return": told.returns[0, t, at],
-                         "probability": np.nan if closing else told.chance[at],
-                         "reason": "close" if closing else "policy"}, index=labels.take(at))
-
-def _status(panel, told, labels):
-    "A row for each stock."
-    w, t, gone = panel.weights[0], max(np.flatnonzero(told.decided), default=-1), told.exit_step >= 0
-    state = np.full(len(w), "held", object)
-    if t >= 0:
-        state[~told.tradable[0, t]] = "halted"
-        state[np.isnan(told.returns[0, t])] = "not quoted"
-    state[gone], state[w == 0] = "left", "no weight"
-    at = np.where(gone, told.exit_step, max(t, 0))
-    left = np.where(gone & (w != 0), panel.times.astype(object)[told.exit_step], "")
-    return pd.DataFrame({"state": state, "weight": w, "return": last_mark(told.returns[0])[at, np.arange(len(w))],
-                         "probability": told.chance, "left": left}, index=labels)
+                         f"{old[i]}, now {new[i]}: its exits were given, go on with the next snapshot")
 
 # %% ../nbs/42_live.ipynb #e-day
 class LiveDay:
@@ -234,184 +202,227 @@ class LiveDay:
         prior_close=None,          # (N,) prices, adjusted for the night's splits; None: `decide` is given returns
         date=None,                 # the day, for messages and against a mix-up of files
         costs: np.ndarray | None = None,        # (2, N) as in the panel, for a policy that looks at them
-        n_extra: int = 0,                       # K, further numbers a stock at each snapshot
+        universe=None,             # stocks that features look at, like `halted` in `decide`; None: those with a weight
+        n_extra: int = 0,                       # K, further numbers per stock at each snapshot
         path: str | os.PathLike | None = None,  # written now and after every call; None: never
     ):
         if isinstance(policy, type) or not (hasattr(policy, "exit_steps") or hasattr(policy, "exit_probability")):
             raise TypeError(f"policy is {policy if isinstance(policy, type) else type(policy)}: give an object with "
                             "exit_steps(panel), such as agent.policy")
         self.policy, self.path, self._stamp = policy, None if path is None else Path(path), None
-        self.tickers, self.times = _names("tickers", tickers), _names("times", times)
-        _whole("n_extra", n_extra, 0)
-        names, none = _Names(self.tickers), _Told.nothing(len(self.times), len(self.tickers), n_extra)
-        signals, weights = (names.spread(k, *_labelled(k, x)) for k, x in (("signals", signals), ("weights", weights)))
+        self.tickers, self.times = list_of_names("tickers", tickers), list_of_names("times", times)
+        once("tickers", self.tickers)
+        self._index = index = pd.Index(self.tickers, name="ticker")
+        signals, weights = (_numbers(index, k, x) for k, x in (("signals", signals), ("weights", weights)))
+        state = DayState.before(len(self.times), len(index), whole_number("n_extra", n_extra))
         self._panel = IntradayPanel(
-            signals[None], none.returns, weights[None], none.tradable, None if date is None else [date], self.times,
-            self.tickers, none.extra, **({} if costs is None else {"costs": costs}))
-        self._names, self._told = names, none
-        self._prior = None
-        if prior_close is not None:
-            self._prior = names.spread("prior_close", *_labelled("prior_close", prior_close))
-            _check_closes(self._prior, weights, self.tickers)
-        if self.path is None: return
-        if self.path.exists(): raise FileExistsError(
+            signals[None], state.returns, weights[None], state.tradable, None if date is None else [date], self.times,
+            self.tickers, state.extra, costs, None if universe is None else _flags(index, "universe", universe)[None])
+        self.prior_close = None if prior_close is None else _checked_closes(index, prior_close, weights)
+        if self.path is not None and self.path.exists(): raise FileExistsError(
             f"a file lies at {path}: LiveDay.load goes on with the day in it; a new day needs a path of its own")
-        self._keep(self._told)
+        self._keep(state)
 
-    def decide(
-        self,
-        time: str,    # one of `times`, later than what has been decided
-        prices=None,  # Series or mapping by ticker, or (N,) array; missing or NaN: not quoted
-        *,
-        returns=None, # instead of prices: returns since the prior close, likewise
-        halted: Collection[str] | np.ndarray = (),  # tickers, or (N,) bool: quoted, but cannot be traded now
-        extra=None,   # (N, K) array, or DataFrame by ticker, where the day was made with n_extra=K
-    ) -> pd.DataFrame:
-        """What leaves now, a row a stock: weight, return, probability (NaN where the policy gives none, or the day
-        closes), reason ("policy" or "close"). The same call again gets the same answer; snapshots that are passed over
-        count as not quoted, and a UserWarning says so.
+# %% ../nbs/42_live.ipynb #e-panel
+@patch
+def _panel_of(self: LiveDay, state) -> IntradayPanel:
+    arrays = {k: getattr(state, k) for k in ("returns", "tradable", "extra")}
+    return self._panel.with_arrays(**{k: None if x is None else read_only(x) for k, x in arrays.items()})
 
-        Raises ValueError for another day's time, other numbers than a snapshot was decided with, a snapshot that was
-        skipped, unknown tickers, and prices that are not positive; TypeError for what is no number."""
-        if str(time) not in self.times:
-            raise ValueError(f"time is {str(time)!r}, but this day's snapshots are {', '.join(self.times)}: nothing "
-                             "was decided")
-        t, row = self.times.index(str(time)), _returns(self._names, time, prices, returns, self._prior)
-        tradable = ~np.isnan(row) & ~_mask(self._names, "halted", halted)
-        heard, before = dict(returns=row, tradable=tradable, extra=self._cells(extra)), self._told
-        if before.decided[t]: _check_same(before, self.times, self.tickers, t, heard)
-        else:
-            _check_order(before, self.times, t)
-            self._keep(self._next(t, heard))
-            missed = [x for k, x in enumerate(self.times[:t]) if not before.decided[k:].any()]
-            if missed: warnings.warn(f"{', '.join(missed)} skipped before {time}: taken as not quoted, every stock "
-                                     "stayed", UserWarning, stacklevel=2)
-        return _leaving(self._panel, self._told, self._names.index, t)
+LiveDay.panel = property(lambda self: self._panel_of(self._state), doc="The day so far as an IntradayPanel: what has "
+                         "not come, or was skipped, is not quoted.")
 
-    def _cells(self, extra):
-        "(N, K) further numbers, None where the day has none."
-        K = 0 if self._told.extra is None else self._told.extra.shape[-1]
-        if (extra is None) == (K > 0):
-            raise ValueError(f"extra is {'missing' if K else 'given'}, and the day was made with n_extra={K}")
-        return self._names.spread("extra", *_labelled("extra", extra), n=(K,)).astype(np.float32) if K else None
+# %% ../nbs/42_live.ipynb #e-extra
+@patch
+def _extra(self: LiveDay, given):
+    "(N, K) float32 further numbers, None where the day has none."
+    K = 0 if self._panel.extra is None else self._panel.extra.shape[-1]
+    if (given is None) == (K > 0):
+        raise ValueError(f"extra is {'missing' if K else 'given'}, and the day was made with n_extra={K}")
+    return _numbers(self._index, "extra", given, (K,)).astype(np.float32) if K else None
 
-    def _next(self, t, heard):
-        "What is to be remembered after snapshot t."
-        s = self._told._replace(**{k: _put(getattr(self._told, k), t, x) for k, x in heard.items()})
-        leaves, chance = _ask(self.policy, self._so_far(s), s, t)
-        asked = (s.exit_step < 0) & s.tradable[0, t] & (self._panel.weights[0] != 0) & (t < self._panel.T - 1)
-        return s._replace(decided=s.decided | (np.arange(len(s.decided)) == t),
-                          exit_step=np.where(leaves, t, s.exit_step), chance=np.where(asked, chance, s.chance))
+# %% ../nbs/42_live.ipynb #e-next
+@patch
+def _next(self: LiveDay, t, heard) -> DayState:
+    "The state after snapshot t."
+    now = (np.arange(self._panel.T) == t)[:, None]
+    arrays = {k: np.where(now if x.ndim == 1 else now[..., None], x, getattr(self._state, k))
+              for k, x in heard.items() if x is not None}
+    state = self._state._replace(**arrays)
+    return _after_deciding(self.policy, self._panel_of(state), state, t)
 
-    def _so_far(self, told):
-        return self._panel.with_arrays(**{k: None if (x := getattr(told, k)) is None else _read_only(x)
-                                    for k in ("returns", "tradable", "extra")})
+# %% ../nbs/42_live.ipynb #e-decide
+@patch
+def decide(
+    self: LiveDay,
+    time: str,    # one of `times`, later than what has been decided
+    prices=None,  # Series or mapping by ticker, or (N,) array; missing or NaN: not quoted
+    *,
+    returns=None, # instead of prices: returns since the prior close, likewise
+    halted=(),    # quoted, but cannot be traded now: tickers, or true and false by ticker or as an (N,) array
+    extra=None,   # (N, K) array, or DataFrame by ticker, where the day was made with n_extra=K
+) -> pd.DataFrame:
+    """What to exit now, one row per stock: weight, return, probability (NaN where the policy gives none, or the day
+    closes), reason ("policy" or "close"). The same call again gets the same answer; snapshots that are passed over
+    count as not quoted, and a UserWarning says so.
 
-    @property
-    def panel(self) -> IntradayPanel:
-        "The day so far as a panel: what has not come, or was skipped, is not quoted."
-        return self._so_far(self._told)
+    Raises ValueError for another day's time, other numbers than a snapshot was decided with, a snapshot that was
+    skipped, unknown tickers, and prices that are not positive; TypeError for what is no number."""
+    if str(time) not in self.times: raise ValueError(
+        f"time is {str(time)!r}, but this day's snapshots are {', '.join(self.times)}: nothing was decided")
+    t, before = self.times.index(str(time)), self._state
+    row = _checked_returns(self._index, time, prices, returns, self.prior_close)
+    tradable = ~np.isnan(row) & ~_flags(self._index, "halted", halted)
+    heard = dict(returns=row, tradable=tradable, extra=self._extra(extra))
+    if before.decided[t]: _refuse_other(before, self.times, self.tickers, t, heard)
+    elif before.last > t: raise ValueError(f"{time} was skipped and {self.last} has been decided: it counts as not "
+                                           "quoted, go on with the next; nothing was decided")
+    else:
+        self._keep(self._next(t, heard))
+        if missed := self.times[before.last + 1:t]:
+            warnings.warn(f"{', '.join(missed)} skipped before {time}: taken as not quoted, every stock was held",
+                          UserWarning, stacklevel=2)
+    return self._exits_at(t)
 
-    @property
-    def exit_steps(self) -> np.ndarray:
-        "(N,) int64, where each stock left; T-1 for what is still held."
-        return np.where(self._told.exit_step < 0, self._panel.T - 1, self._told.exit_step)
+# %% ../nbs/42_live.ipynb #e-exits-at
+@patch
+def _exits_at(self: LiveDay, t) -> pd.DataFrame:
+    "One row per stock of the book that was exited at t."
+    s, w, closing = self._state, self._panel.weights[0], t == self._panel.T - 1
+    at = np.flatnonzero((s.exit_step == t) & (w != 0))
+    return pd.DataFrame({"weight": w[at], "return": s.returns[0, t, at],
+                         "probability": np.nan if closing else s.chance[at],
+                         "reason": "close" if closing else "policy"}, index=self._index.take(at))
 
-    @property
-    def last(self) -> str | None:
-        "The snapshot that was decided last, None before the first."
-        at = np.flatnonzero(self._told.decided)
-        return self.times[at[-1]] if len(at) else None
+# %% ../nbs/42_live.ipynb #e-status
+@patch
+def status(self: LiveDay) -> pd.DataFrame:
+    """Every stock: state (held; not quoted or halted: held too; left; no weight), weight, return (at the exit, or so
+    far), probability (when it was last asked for), and the snapshot at which it left."""
+    s, p, t = self._state, self._panel, self._state.last
+    w, state = p.weights[0], np.full(p.N, "held", object)
+    if t >= 0:
+        state[~s.tradable[0, t]] = "halted"
+        state[np.isnan(s.returns[0, t])] = "not quoted"
+    state[~s.held], state[w == 0] = "left", "no weight"
+    at = np.where(s.held, max(t, 0), s.exit_step)
+    left = np.where(~s.held & (w != 0), p.times.astype(object)[s.exit_step], "")
+    return pd.DataFrame({"state": state, "weight": w, "return": last_mark(s.returns[0])[at, np.arange(p.N)],
+                         "probability": s.chance, "left": left}, index=self._index)
 
-    @property
-    def skipped(self) -> list[str]:
-        "The snapshots that were passed over."
-        d = self._told.decided
-        return [x for k, x in enumerate(self.times) if d[k:].any() and not d[k]]
+# %% ../nbs/42_live.ipynb #e-properties
+LiveDay.exit_steps = property(lambda self: self._state.steps,
+                              doc="(N,) int64, the snapshot of each stock's exit; T-1 for what is still held.")
+LiveDay.last = property(lambda self: None if self._state.last < 0 else self.times[self._state.last],
+                        doc="The snapshot that was decided last, None before the first.")
+LiveDay.skipped = property(lambda self: [k for k, on in zip(self.times[:self._state.last], self._state.decided)
+                                         if not on], doc="The snapshots that were passed over.")
 
-    def status(self) -> pd.DataFrame:
-        """Every stock as it stands: state (held; not quoted or halted: held too; left; no weight), weight, return (at
-        the exit, or so far), probability (when it was last asked for), and when it left."""
-        return _status(self._panel, self._told, self._names.index)
+# %% ../nbs/42_live.ipynb #e-repr
+@patch
+def __repr__(self: LiveDay) -> str:
+    done, states = self._state.decided.sum(), self.status().state.value_counts()
+    parts = [f"{done} of {self._panel.T} snapshots" + f", last {self.last}" * bool(done),
+             ", ".join(f"{n} {k}" for k, n in states.items()), *[f"skipped {x}" for x in self.skipped]]
+    return f"LiveDay {self._panel.dates[0]}: " + "; ".join(parts)
 
-    def __repr__(self) -> str:
-        done, states = self._told.decided.sum(), self.status().state.value_counts()
-        parts = [f"{done} of {self._panel.T} snapshots" + f", last {self.last}" * bool(done),
-                 ", ".join(f"{n} {k}" for k, n in states.items()), *[f"skipped {x}" for x in self.skipped]]
-        return f"LiveDay {self._panel.dates[0]}: " + "; ".join(parts)
+# %% ../nbs/42_live.ipynb #e-file
+_FORMAT = 1  # of the file of a live day
 
-    def _packed(self, told):
-        "The bytes of a file."
-        p, on = self._panel, told.decided
-        return _pack(dict(tickers=p.tickers, times=p.times, dates=p.dates, signals=p.signals[0], weights=p.weights[0],
-                          prior_close=self._prior, costs=getattr(p, "costs", None), decided=on,
-                          exit_step=told.exit_step, chance=told.chance, returns=told.returns[0, on],
-                          tradable=told.tradable[0, on], extra=None if told.extra is None else told.extra[0, on]))
+def _stamp(path):
+    "Which file lies there; None for none."
+    try: s = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError): return None
+    return str(path), s.st_ino, s.st_mtime_ns
 
-    def _keep(self, told):
-        "Write it first, where it is written; then it counts."
-        if self.path is not None:
-            lies = _stamp(self.path)
-            if self._stamp and lies and self._stamp[0] == lies[0] and self._stamp != lies: raise RuntimeError(
-                f"{self.path} was written by somebody else: only one process may decide a day; nothing was decided")
-            write_sealed(self.path, "live day", _FORMAT, self._packed(told))
-            self._stamp = _stamp(self.path)
-        self._told = told
+# %% ../nbs/42_live.ipynb #e-arrays-in
+def _arrays_in(path) -> dict:
+    "The arrays of a file, or an error that says what is wrong with it."
+    body = read_sealed(path, "live day", _FORMAT)
+    try:
+        with np.load(io.BytesIO(body), allow_pickle=False) as f: return {k: f[k] for k in f.files}
+    except Exception as error: raise ValueError(f"{path} holds what no live day holds ({error})") from error
 
-    def save(
-        self,
-        path: str | os.PathLike,
-    ) -> None:
-        "Write the day as it stands, whole or not at all; the policy is not in it."
-        write_sealed(path, "live day", _FORMAT, self._packed(self._told))
+# %% ../nbs/42_live.ipynb #e-write
+@patch
+def _write(self: LiveDay, path, state) -> None:
+    p, on, out = self._panel, state.decided, io.BytesIO()
+    arrays = dict(tickers=p.tickers, times=p.times, dates=p.dates, signals=p.signals[0], weights=p.weights[0],
+                  prior_close=self.prior_close, costs=p.costs, universe=None if p.universe is None else p.universe[0],
+                  decided=on, exit_step=state.exit_step, chance=state.chance, returns=state.returns[0, on],
+                  tradable=state.tradable[0, on], extra=None if state.extra is None else state.extra[0, on])
+    np.savez(out, **{k: a for k, a in arrays.items() if a is not None})
+    write_sealed(path, "live day", _FORMAT, out.getvalue())
 
-    @classmethod
-    def load(
-        cls,
-        path: str | os.PathLike,  # of a file that `save`, or a day with a path, wrote
-        policy,                   # the one that decided so far; it is asked again, and must say the same
-        date=None,                # the day that it should be; None: whatever day it is
-    ) -> LiveDay:
-        """The day that was saved; it goes on where it was, and on writing to this file (set `path` to None to stop).
+# %% ../nbs/42_live.ipynb #e-keep
+@patch
+def _keep(self: LiveDay, state) -> None:
+    "Write the state first, where it is written; then it counts."
+    if self.path is not None:
+        now = _stamp(self.path)
+        if self._stamp and now and self._stamp[0] == now[0] and self._stamp != now: raise RuntimeError(
+            f"{self.path} was written by somebody else: only one process may decide a day; nothing was decided")
+        self._write(self.path, state)
+        self._stamp = _stamp(self.path)
+    self._state = state
 
-        Raises FileNotFoundError where there is no file, ValueError where it is damaged, is another day's, or the policy
-        would have decided otherwise."""
-        f = _unpack(path := Path(path))
-        try: self, told = _decided_again(cls, policy, f)
-        except KeyError as e: raise ValueError(f"{path} holds what no live day holds: {e} is missing") from e
-        if date is not None and (day := _as_dates([date])[0]) != f["dates"][0]:
-            raise ValueError(f"{path} is the day {f['dates'][0]}, not {day}: give the file of the day")
-        other = np.flatnonzero((told.exit_step != self._told.exit_step) |
-                               ~np.isclose(told.chance, self._told.chance, rtol=0, atol=1e-6, equal_nan=True))
-        if len(other): raise ValueError(f"{path} was decided by another policy: asked again, this one disagrees on "
-                                        f"{len(other)} stocks, the first {self.tickers[other[0]]}; give the one that "
-                                        "decided so far")
-        self._told, self.path, self._stamp = told, path, _stamp(path)
-        return self
+# %% ../nbs/42_live.ipynb #e-save
+@patch
+def save(self: LiveDay, path: str | os.PathLike) -> None:
+    "Write the day as it stands, whole or not at all; the policy is not in it."
+    self._write(path, self._state)
 
+# %% ../nbs/42_live.ipynb #e-decided-again
 def _decided_again(cls, policy, f):
-    "The day of a file, decided once more by this policy, and what the file says was decided."
-    K = f["extra"].shape[-1] if "extra" in f else 0
+    "The day of a file's arrays, decided once more by this policy, and the state that is in the file."
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of the book, said when the day was made
         day = cls(policy, f["tickers"], f["signals"], f["weights"], times=f["times"], date=f["dates"][0],
-                  prior_close=f.get("prior_close"), costs=f.get("costs"), n_extra=K)
+                  n_extra=f["extra"].shape[-1] if "extra" in f else 0,
+                  **{k: f.get(k) for k in ("prior_close", "costs", "universe")})
     for k, t in enumerate(np.flatnonzero(f["decided"])):
-        day._told = day._next(t, {x: f[x][k] if x in f else None for x in ("returns", "tradable", "extra")})
-    return day, day._told._replace(exit_step=f["exit_step"], chance=f["chance"])
+        day._state = day._next(t, {x: f[x][k] if x in f else None for x in ("returns", "tradable", "extra")})
+    return day, day._state._replace(exit_step=f["exit_step"], chance=f["chance"])
+
+# %% ../nbs/42_live.ipynb #e-load
+@patch
+@classmethod
+def load(
+    cls: LiveDay,
+    path: str | os.PathLike,  # of a file that `save`, or a day with a path, wrote
+    policy,                   # the one that decided so far; it is asked again, and must say the same
+    date=None,                # the day that it should be; None: whatever day it is
+) -> LiveDay:
+    """The day that was saved; it goes on where it was, and on writing to this file (set `path` to None to stop).
+
+    Raises FileNotFoundError where there is no file, ValueError where it is damaged, is another day's, or the policy
+    would have decided otherwise."""
+    f = _arrays_in(path := Path(path))
+    try: self, kept = _decided_again(cls, policy, f)
+    except KeyError as e: raise ValueError(f"{path} holds what no live day holds: {e} is missing") from e
+    if date is not None and (day := as_dates([date])[0]) != f["dates"][0]:
+        raise ValueError(f"{path} is the day {f['dates'][0]}, not {day}: give the file of the day")
+    other = np.flatnonzero((kept.exit_step != self._state.exit_step) |
+                           ~np.isclose(kept.chance, self._state.chance, rtol=0, atol=1e-6, equal_nan=True))
+    if len(other): raise ValueError(f"{path} was decided by another policy: asked again, this one disagrees on "
+                                    f"{len(other)} stocks, the first {self.tickers[other[0]]}; give the one that "
+                                    "decided so far")
+    self._state, self.path, self._stamp = kept, path, _stamp(path)
+    return self
 
 # %% ../nbs/42_live.ipynb #e-replay
 def replay(
     policy,                # as for LiveDay
     panel: IntradayPanel,  # D days, T snapshots, N stocks
 ) -> np.ndarray:           # (D, N) int64 exit steps
-    "The exit steps of days that are lived through one snapshot at a time; those of `policy.exit_steps(panel)`."
+    "The exit steps of days that are simulated one snapshot at a time; those of `policy.exit_steps(panel)`."
     steps, K = np.empty((panel.D, panel.N), np.int64), 0 if panel.extra is None else panel.extra.shape[-1]
     for d in range(panel.D):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of the book, said when the panel was made
             day = LiveDay(policy, panel.tickers, panel.signals[d], panel.weights[d], times=panel.times, n_extra=K,
-                          date=panel.dates[d], costs=getattr(panel, "costs", None))
+                          date=panel.dates[d], costs=panel.costs,
+                          universe=None if panel.universe is None else panel.universe[d])
         for t, time in enumerate(panel.times):
             day.decide(time, returns=panel.returns[d, t], halted=~panel.tradable[d, t],
                        extra=panel.extra[d, t] if K else None)

@@ -4,87 +4,132 @@
 
 # %% ../nbs/44_runs.ipynb #imports
 from __future__ import annotations
+import fnmatch
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from .agent import FactorizedPPOEOD
+from .agent import FactorizedPPOEOD, plot_history
+from .bars import read_table
 from .baselines import ExitAt, Hold, LeastSquaresMC, Threshold
 from .data import IntradayPanel
-from .evaluate import decide
-from .files import read_folder, write_folder
-from .objective import payoff
+from .evaluate import exits_by_name
+from .exits import Exits
+from .files import new_folder, read_folder, write_folder
 from .walk import WalkForwardResult
 
 # %% auto #0
-__all__ = ['BASELINES', 'read_table', 'read_panel', 'charge', 'costs_said', 'best_fixed_exit', 'keep_walk', 'read_walk',
-           'read_left_out', 'Judged', 'run_record', 'checkpoint', 'trained_costs', 'holds_walk', 'open_run']
+__all__ = ['BASELINES', 'RUN_FILES', 'read_panel', 'charge', 'costs_said', 'best_fixed_exit', 'check_out', 'write_run',
+           'keep_walk', 'read_left_out', 'read_walk', 'Judged', 'run_record', 'checkpoint', 'holds_walk', 'open_run']
 
-# %% ../nbs/44_runs.ipynb #e-table
-def read_table(
-    path: Path,  # .parquet, .pq, .csv, .csv.gz
-) -> pd.DataFrame:
-    "A table from a file; a ticker called NA or 007 stays what it is. Raises ValueError for another kind of file."
-    name = Path(path).name.lower()
-    if not Path(path).is_file(): raise FileNotFoundError(f"there is no file {path}")
-    if name.endswith((".parquet", ".pq")): return pd.read_parquet(path)
-    if name.endswith((".csv", ".csv.gz")):
-        labels = ("date", "time", "ticker")
-        missing = {c: [""] if c in labels else ["", "NA", "NaN", "nan", "null"] for c in pd.read_csv(path, nrows=0)}
-        return pd.read_csv(path, dtype=dict(time=str, ticker=str), na_values=missing, keep_default_na=False)
-    raise ValueError(f"{Path(path).name} is neither Parquet nor CSV: give a file that ends in .parquet or .csv")
-
+# %% ../nbs/44_runs.ipynb #e-read-panel
 def read_panel(
-    path: Path,      # a folder that `IntradayPanel.save` wrote, or a table: a row for each day, snapshot and stock
+    path: Path,      # a folder that `IntradayPanel.save` wrote, or a table: one row per day, snapshot and stock
 ) -> IntradayPanel:
     "The panel in a folder or file. Raises what `read_table`, `IntradayPanel.load` and `from_frame` raise."
     return IntradayPanel.load(path) if Path(path).is_dir() else IntradayPanel.from_frame(read_table(path))
 
-# %% ../nbs/44_runs.ipynb #e-costs
-def _bps(name, given):
+# %% ../nbs/44_runs.ipynb #e-by-ticker
+def table_by_ticker(name: str, path: Path, *columns: str) -> pd.DataFrame:
+    "A file with these columns by ticker, as text; ValueError naming argument and file for what it lacks or has twice."
+    table, file = read_table(path), f"{name}: {Path(path).name}"
+    lacking = [c for c in ("ticker", *columns) if c not in table]
+    if lacking: raise ValueError(f"{file} lacks the column {lacking[0]}: give {', '.join(('ticker', *columns))}")
+    none, tickers = table.ticker.isna(), pd.Index([str(t) for t in table.ticker], name="ticker")
+    if none.any(): raise ValueError(f"{file} has no ticker in row {none.argmax()}: name every stock")
+    if not tickers.is_unique:
+        raise ValueError(f"{file} has {tickers[tickers.duplicated()][0]} twice: give each ticker once")
+    return table.drop(columns="ticker").set_axis(tickers)
+
+# %% ../nbs/44_runs.ipynb #e-cost
+def _cost(name, given):
     "A cost as a number, or by ticker where it is a file."
-    if given is None or not isinstance(given, (str, Path)): return given
+    if not isinstance(given, (str, Path)): return given
     try: return float(str(given))
     except ValueError: pass
-    if not Path(given).is_file():
-        raise ValueError(f"{name} is {str(given)!r}: give basis points, or a file with the columns ticker and bps")
-    table = read_table(given)
-    lacking = [c for c in ("ticker", "bps") if c not in table]
-    if lacking: raise ValueError(f"{name}: {Path(given).name} lacks the column {lacking[0]}: give ticker and bps")
-    if not table.ticker.is_unique: raise ValueError(f"{name}: {Path(given).name} has "
-                                                    f"{table.ticker[table.ticker.duplicated()].iloc[0]} twice")
-    return dict(zip(table.ticker, table.bps))
+    if Path(given).is_file(): return table_by_ticker(name, given, "bps").bps
+    raise ValueError(f"{name} is {str(given)!r}: give basis points, or a file with the columns ticker and bps")
 
+# %% ../nbs/44_runs.ipynb #e-charge
 def charge(
     panel: IntradayPanel,
-    cost_bps=None,   # to leave early: basis points, by ticker or for all, or a file of ticker and bps; None: as it is
-    close_bps=None,  # at the close, likewise
+    cost_bps=None,   # of an early exit: basis points, by ticker or for all, or a file of ticker and bps; None: as it is
+    close_bps=None,  # of the exit at the close, likewise
+    record: Mapping | None = None,  # of the policy's run: its costs, where none are given and the panel has none
 ) -> IntradayPanel:
-    "The panel with other costs."
-    if cost_bps is None and close_bps is None: return panel
+    "The panel with other costs. Raises ValueError for costs that make no sense, or that the record doesn't tell."
+    if cost_bps is None and close_bps is None:
+        trained = (record or {}).get("costs_bps")
+        if panel.costs is not None or not trained: return panel
+        if None in trained.values(): raise ValueError("the run was trained with costs that differ among stocks, and "
+                                                      "the panel has none: give it the same costs")
+        cost_bps, close_bps = trained["early"], trained["close"]
     own = np.zeros((2, panel.N)) if panel.costs is None else 1e4 * panel.costs.astype(np.float64)
-    given = _bps("cost_bps", cost_bps), _bps("close_bps", close_bps)
+    given = _cost("cost_bps", cost_bps), _cost("close_bps", close_bps)
     return panel.with_costs(*(o if g is None else g for o, g in zip(own, given)))
 
-def costs_said(
-    panel: IntradayPanel,
-) -> str:
+# %% ../nbs/44_runs.ipynb #e-costs-said
+def costs_said(panel: IntradayPanel) -> str:
     "A panel's costs in words."
     if panel.costs is None: return "no costs"
     def span(c): return f"{c[0]:.4g}" if np.ptp(c) == 0 else f"{c.min():.4g} to {c.max():.4g}"
     early, close = (span(1e4 * c.astype(np.float64)) for c in panel.costs)
-    return f"{early} bps to leave early and {close} bps at the close"
+    return f"{early} bps to exit early and {close} bps at the close"
 
 # %% ../nbs/44_runs.ipynb #e-baselines
 def best_fixed_exit(
     train: IntradayPanel,  # the days to choose by
 ) -> ExitAt:
-    "Everybody leaves at the snapshot that was best for everybody on the training days."
-    return ExitAt(int(np.argmax([payoff(train, ExitAt(k).exit_steps(train)).mean() for k in range(train.T)])))
+    "Exit everything at the snapshot that was best on the training days."
+    return ExitAt(int(np.argmax([Exits.of(train, ExitAt(k)).payoff().mean() for k in range(train.T)])))
 
 BASELINES = {"threshold": Threshold.fit, "least squares": LeastSquaresMC.fit, "best fixed exit": best_fixed_exit}
+
+# %% ../nbs/44_runs.ipynb #e-check-out
+RUN_FILES = ("agent.pt", "config.json", "history.csv", "history.png")  # of a run; the first shows that it is one
+
+def check_out(
+    out: Path,         # the folder to be
+    overwrite: bool,   # may an older one be replaced?
+    holds: tuple = RUN_FILES,  # patterns of the files that may go with it; the first is there in any case
+    what: str = "run",
+) -> None:
+    "Raise ValueError where the folder cannot be written."
+    if not out.exists(): return
+    if not out.is_dir(): raise ValueError(f"{out} is a file: give a folder")
+    other = sorted(p.name for p in out.iterdir() if not any(fnmatch.fnmatch(p.name, k) for k in holds))
+    if other: raise ValueError(f"{out} holds {other[0]}, which is no part of a {what}: give another folder")
+    if (out / holds[0]).exists() and not overwrite:
+        raise ValueError(f"{out} holds a {what} already: give another folder, or --overwrite")
+
+# %% ../nbs/44_runs.ipynb #e-record
+def _record_of(agent):
+    "What a run says about itself; costs are None where they differ among stocks."
+    def days(p): return {"days": p.D, "first": str(p.dates[0]), "last": str(p.dates[-1])}
+    costs = np.zeros((2, 1)) if agent.panel.costs is None else 1e4 * agent.panel.costs.astype(np.float64)
+    costs = {k: round(float(c[0]), 6) if np.ptp(c) == 0 else None for k, c in zip(("early", "close"), costs)}
+    return dict(config=asdict(agent.config), seed=agent.seed, epochs_done=len(agent.history),
+                trained_on=days(agent.panel), judged_on=days(agent.eval_panel), snapshots=agent.panel.times.tolist(),
+                costs_bps=costs)
+
+# %% ../nbs/44_runs.ipynb #e-write-run
+def write_run(
+    out: Path,                # an older run there is replaced
+    agent: FactorizedPPOEOD,  # trained
+) -> None:
+    "config.json, history.csv, agent.pt and history.png, all of them or nothing."
+    with new_folder(out) as part:
+        agent.save(part / "agent.pt")  # makes the folder
+        (part / "config.json").write_text(json.dumps(_record_of(agent), indent=2) + "\n", encoding="utf-8")
+        (part / "history.csv").write_text(agent.history.to_csv(), encoding="utf-8")
+        if not len(agent.history): return
+        import matplotlib.pyplot as plt
+        figure = plot_history(agent)["payoff"].figure
+        figure.savefig(part / "history.png", dpi=120)
+        plt.close(figure)
 
 # %% ../nbs/44_runs.ipynb #e-keep
 _FORMAT = 1  # of a kept walk
@@ -99,8 +144,8 @@ def keep_walk(
     about: Mapping | None = None,   # more to say: main (name of the policy to report on), config, splitter, seed
     left_out: pd.DataFrame | None = None,  # the loader's account of the data
 ) -> None:
-    "Write what a report of a walk needs."
-    folder, names = Path(folder), list(result.exit_steps)
+    "Write what a report of a walk needs. Raises ValueError for a policy that is called hold and does not hold."
+    folder, names = Path(folder), list(exits_by_name(result.policies(), result.book))
     result.panel.save(folder / "days", overwrite=True)
     files = {f"exits{k}.npy": _npy(result.exit_steps[name].astype(np.int32)) for k, name in enumerate(names)}
     files |= {"fold.npy": _npy(result.fold), "folds.csv": _csv(result.folds)}
@@ -109,20 +154,7 @@ def keep_walk(
     told = dict(main=names[0]) | dict(about or {}) | dict(format_version=_FORMAT, policies=names, tried=result.tried)
     write_folder(folder / "result", "walk", files, told, overwrite=True)
 
-def read_walk(
-    folder: Path,
-) -> tuple[WalkForwardResult, dict, pd.DataFrame | None]:  # the walk, what is said about it, what was left out
-    "What `keep_walk` wrote; ValueError naming the file that is missing or damaged."
-    folder = Path(folder)
-    about = read_folder(folder / "result", "walk", _FORMAT)
-    def table(name, **kw): return pd.read_csv(folder / "result" / name, keep_default_na=False, na_values={}, **kw)
-    steps = {name: np.load(folder / "result" / f"exits{k}.npy").astype(np.int64)
-             for k, name in enumerate(about["policies"])}
-    history = pd.read_csv(folder / "result" / "history.csv")
-    left_out = read_left_out(folder / "result" / "left_out.csv")
-    return WalkForwardResult(IntradayPanel.load(folder / "days"), steps, np.load(folder / "result" / "fold.npy"),
-                             table("folds.csv", index_col="fold"), history, about["tried"]), about, left_out
-
+# %% ../nbs/44_runs.ipynb #e-left-out
 def read_left_out(
     path: Path,  # report.csv of a panel's folder
 ) -> pd.DataFrame | None:  # None where there is none
@@ -130,14 +162,27 @@ def read_left_out(
     if not Path(path).is_file(): return None
     return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[]).astype({"rows": int})
 
+# %% ../nbs/44_runs.ipynb #e-read-walk
+def read_walk(
+    folder: Path,
+) -> tuple[WalkForwardResult, dict, pd.DataFrame | None]:  # the walk, what is said about it, what was left out
+    "What `keep_walk` wrote; ValueError naming the file that is missing or damaged."
+    at, days = Path(folder) / "result", Path(folder) / "days"
+    about = read_folder(at, "walk", _FORMAT)
+    steps = {name: np.load(at / f"exits{k}.npy").astype(np.int64) for k, name in enumerate(about["policies"])}
+    folds = pd.read_csv(at / "folds.csv", keep_default_na=False, na_values={}, index_col="fold")
+    result = WalkForwardResult(IntradayPanel.load(days), steps, np.load(at / "fold.npy"), folds,
+                               pd.read_csv(at / "history.csv"), about["tried"])
+    return result, about, read_left_out(at / "left_out.csv")
+
 # %% ../nbs/44_runs.ipynb #e-judged
 @dataclass(frozen=True, eq=False)
 class Judged:
     "What a report tells of."
-    result: WalkForwardResult      # days and decisions, holding among them
+    result: WalkForwardResult      # days and decisions
     main: str                      # the policy that it is about
     about: dict                    # config, splitter, seeds, ...: what is known about the run
-    unseen: bool | None            # whether the policy had not seen these days; None: nobody knows
+    unseen: bool | None            # whether the policy had not seen these days; None: that is not known
     left_out: pd.DataFrame | None  # the loader's account of the data
     notes: list = field(default_factory=list)  # sentences that a reader must not miss
 
@@ -146,25 +191,17 @@ class Judged:
         "The days, with the book split among the seeds."
         return self.result.book
 
-    @property
-    def policies(self) -> dict:
-        "Name -> exit steps on `panel`, holding first."
-        return {"hold": Hold().exit_steps(self.panel)} | self.result.policies()
+    @cached_property
+    def policies(self) -> dict[str, Exits]:
+        "Name -> exits on `panel`, holding first."
+        return exits_by_name({"hold": Hold()} | self.result.policies(), self.panel)
 
     @property
-    def steps(self) -> np.ndarray:
-        "Exit steps of the policy that the report is about."
-        return self.result.policies()[self.main]
+    def exits(self) -> Exits:
+        "Those of the policy that the report is about."
+        return self.policies[self.main]
 
-# %% ../nbs/44_runs.ipynb #e-open
-def _mask(panel, days):
-    "The days of a panel from the first to the last of those that a run names."
-    try: first, last = (int(days[k]) if panel.dates.dtype.kind in "iu" else np.datetime64(days[k], "D")
-                        for k in ("first", "last"))
-    except ValueError: raise ValueError(f"the run's days, {days['first']} to {days['last']}, and the panel's, "
-                                        f"{panel.dates[0]} to {panel.dates[-1]}, are labelled differently") from None
-    return (panel.dates >= first) & (panel.dates <= last)
-
+# %% ../nbs/44_runs.ipynb #e-run-record
 def run_record(
     run: Path,  # folder of `train`
 ) -> dict:      # what its config.json says; empty where there is none
@@ -174,45 +211,82 @@ def run_record(
     try: return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error: raise ValueError(f"{path} is damaged: {error}") from None
 
+# %% ../nbs/44_runs.ipynb #e-kind
 def checkpoint(
     run: Path,  # folder of `train`, or a checkpoint
 ) -> Path:
-    "The checkpoint of a run; ValueError that says what else it is."
-    run = Path(run)
-    if not run.is_dir(): return run
-    if not (run / "agent.pt").exists() and ((run / "result").is_dir() or (run / "fits").is_dir()):
-        raise ValueError(f"{run} holds a walk, which keeps decisions and not policies: give a run of train")
-    return run / "agent.pt"
+    "The checkpoint of a run; ValueError where it is a walk."
+    if not Path(run).is_dir(): return Path(run)
+    if (file := Path(run) / "agent.pt").exists() or not any((run / k).is_dir() for k in ("result", "fits")): return file
+    raise ValueError(f"{run} holds a walk, which keeps decisions and not policies: give a run of train")
 
-def trained_costs(
-    panel: IntradayPanel,
-    record: dict,     # of the run
-    cost_bps=None,    # as for `charge`
-    close_bps=None,
-) -> IntradayPanel:
-    "The panel with the costs given; else with its own; else with those that the run was trained with."
-    own = record.get("costs_bps")
-    if cost_bps is not None or close_bps is not None or panel.costs is not None or not own:
-        return charge(panel, cost_bps, close_bps)
-    if None in own.values(): raise ValueError("the run was trained with costs that differ among stocks, and the panel "
-                                              "has none: give it the same costs")
-    return panel.with_costs(own["early"], own["close"])
-
-# %% ../nbs/44_runs.ipynb #e-open-run
 def holds_walk(
     run: Path,
     panel: Path | None = None,  # what is given beside it
 ) -> bool:                      # False: it is a run of `train`
     "Which kind of run it is; ValueError where it does not fit what is given beside it."
     if not run.exists(): raise FileNotFoundError(f"there is no run {run}")
-    if walk := run.is_dir() and (run / "result").is_dir():
-        if panel is not None: raise ValueError(f"{run} holds a walk, which has its days with it: leave the panel out")
-        return walk
-    file = checkpoint(run)
-    if not file.exists(): raise FileNotFoundError(f"there is no checkpoint at {file}")
+    if (run / "result").is_dir():
+        if panel is None: return True
+        raise ValueError(f"{run} holds a walk, which has its days with it: leave the panel out")
+    if not (file := checkpoint(run)).exists(): raise FileNotFoundError(f"there is no checkpoint at {file}")
     if panel is None: raise ValueError(f"{run} holds no days: give the panel too")
     return False
 
+# %% ../nbs/44_runs.ipynb #e-open-walk
+def _last(panel, days):
+    "Mask of so many days at the end."
+    if 1 <= days <= panel.D: return np.arange(panel.D) >= panel.D - days
+    raise ValueError(f"last_days is {days}, but there are {panel.D} days: give 1 to {panel.D}")
+
+def _open_walk(run, last_days, cost_bps, close_bps):
+    "The walk in a folder."
+    (result, about, left_out), notes = read_walk(run), []
+    if (paid := charge(result.panel, cost_bps, close_bps)) is not result.panel:
+        if (was := costs_said(result.panel)) != costs_said(paid): notes.append(
+            f"The decisions were learned and made with {was}; here they are judged as they were.")
+        result = replace(result, panel=paid)
+    if last_days is not None:
+        at = _last(paid, last_days)
+        steps = {k: s[:, at] for k, s in result.exit_steps.items()}
+        result = replace(result, panel=paid[at], fold=result.fold[at], exit_steps=steps)
+    return Judged(result, about["main"], about, True, left_out, notes)
+
+# %% ../nbs/44_runs.ipynb #e-days
+def _between(panel, days):
+    "Mask of the days of a panel from the first to the last that a run names; none where it names none."
+    if days is None: return np.zeros(panel.D, bool)
+    try: first, last = (int(days[k]) if panel.dates.dtype.kind in "iu" else np.datetime64(days[k], "D")
+                        for k in ("first", "last"))
+    except ValueError: raise ValueError(f"the run's days, {days['first']} to {days['last']}, and the panel's, "
+                                        f"{panel.dates[0]} to {panel.dates[-1]}, are labelled differently") from None
+    return (panel.dates >= first) & (panel.dates <= last)
+
+# %% ../nbs/44_runs.ipynb #e-open-train
+def _unseen(panel, learned, judged):
+    "Whether all judged days come after those that were learned from, None where that is not known; and a note if not."
+    if learned is None: return None, ["There is no record of the days that this policy has learned from."]
+    if not (judged & _between(panel, learned | {"first": str(panel.dates[0])})).any(): return True, []
+    return False, ["Some of these days are not later than those that were learned from: what was earned on them is "
+                   "no evidence."]
+
+def _open_train(run, path, last_days, cost_bps, close_bps):
+    "A policy that `train` left, on the days that it was judged on."
+    policy, about = FactorizedPPOEOD.load(checkpoint(run)).policy, run_record(run)
+    whole = charge(read_panel(path), cost_bps, close_bps, about)
+    fitted, judged = (_between(whole, about.get(k)) for k in ("trained_on", "judged_on"))
+    if last_days is not None: judged = _last(whole, last_days)
+    judged = next(days for days in (judged, ~fitted, fitted) if days.any())
+    unseen, notes = _unseen(whole, about.get("trained_on"), judged)
+    every, days = {"learned": policy}, whole[judged]
+    if fitted.any() and unseen: every |= {name: fit(whole[fitted]) for name, fit in BASELINES.items()}
+    else: notes.append("The other rules are missing: the days to fit them on are not in this panel, or among those "
+                       "judged.")
+    steps = {name: Exits.of(days, p, name).steps[None] for name, p in every.items()}
+    result = WalkForwardResult(days, steps, np.zeros(days.D, int), pd.DataFrame(), pd.DataFrame(), 1)
+    return Judged(result, "learned", about, unseen, read_left_out(Path(path) / "report.csv"), notes)
+
+# %% ../nbs/44_runs.ipynb #e-open-run
 def open_run(
     run: Path,           # folder of a walk or of `train`, or a checkpoint
     panel: Path | None = None,     # for a run of `train`: the days, as `read_panel` takes them
@@ -222,48 +296,5 @@ def open_run(
 ) -> Judged:
     "What a run has decided on days that it should not have seen. Raises ValueError for what is no run."
     run = Path(run)
-    if last_days is not None and last_days < 1: raise ValueError(f"last_days is {last_days}: give 1 or more")
     if holds_walk(run, panel): return _open_walk(run, last_days, cost_bps, close_bps)
     return _open_train(run, panel, last_days, cost_bps, close_bps)
-
-def _at_the_end(panel, last_days):
-    "Mask of so many days at the end."
-    if last_days > panel.D: raise ValueError(f"last_days is {last_days}, but there are {panel.D} days")
-    return np.arange(panel.D) >= panel.D - last_days
-
-def _open_walk(run, last_days, cost_bps, close_bps):
-    "The walk in a folder."
-    result, about, left_out = read_walk(run)
-    notes, paid = [], charge(result.panel, cost_bps, close_bps)
-    if costs_said(paid) != costs_said(result.panel): notes.append(
-        f"The decisions were learned and made with {costs_said(result.panel)}; here they are judged as they were.")
-    at = _at_the_end(paid, paid.D if last_days is None else last_days)
-    steps = {k: s[:, at] for k, s in result.exit_steps.items()}
-    return Judged(replace(result, panel=paid[at], fold=result.fold[at], exit_steps=steps), about["main"], about, True,
-                  left_out, notes)
-
-def _open_train(run, path, last_days, cost_bps, close_bps):
-    "A policy that `train` left, on the days that it was judged on."
-    policy, about = FactorizedPPOEOD.load(checkpoint(run)).policy, run_record(run)
-    whole = trained_costs(read_panel(path), about, cost_bps, close_bps)
-    fitted = _mask(whole, about["trained_on"]) if about else np.zeros(whole.D, bool)
-    judged = _at_the_end(whole, last_days) if last_days else _mask(whole, about["judged_on"]) if about else ~fitted
-    if not judged.any(): judged = ~fitted
-    if not judged.any(): judged = fitted
-    unseen, notes = _unseen(whole, judged, about)
-    every, days = {"learned": policy}, whole[judged]
-    if fitted.any() and unseen: every |= {name: fit(whole[fitted]) for name, fit in BASELINES.items()}
-    else: notes.append("The other rules are missing: the days to fit them on are not in this panel, or among those "
-                       "judged.")
-    steps = {name: decide(p, days, name)[None] for name, p in every.items()}
-    result = WalkForwardResult(days, steps, np.zeros(days.D, int), pd.DataFrame(), pd.DataFrame(), 1)
-    left_out = read_left_out(Path(path) / "report.csv") if Path(path).is_dir() else None
-    return Judged(result, "learned", about, unseen, left_out, notes)
-
-def _unseen(whole, judged, about):
-    "Whether all judged days come after those that were learned from, and what to say if not."
-    if not about: return None, ["There is no record of the days that this policy has learned from."]
-    known = _mask(whole, about["trained_on"] | {"first": str(whole.dates[0])})
-    if not (judged & known).any(): return True, []
-    return False, ["Some of these days are not later than those that were learned from: what was earned on them is "
-                   "no evidence."]

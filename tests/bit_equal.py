@@ -83,7 +83,8 @@ def of_rules(panel) -> dict[str, str]:
 def of_walk(panel) -> dict[str, str]:
     "What a walk-forward decides."
     config = PPOConfig(epochs=3, rollouts_per_epoch=3, hidden=8)
-    result = walk_forward(panel, config, WalkForward(10, 6), 2, 1, progress=False, policies={"threshold": Threshold.fit})
+    result = walk_forward(panel, config, WalkForward(10, 6), 2, 1, progress=False,
+                          policies={"threshold": Threshold.fit})
     return {k: digest(v) for k, v in result.exit_steps.items()} | dict(
         history=digest(result.history.select_dtypes("number").to_numpy(np.float64)))
 

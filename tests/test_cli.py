@@ -8,9 +8,11 @@ import sys
 import termios
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from eod_exit_ppo import IntradayPanel
+from eod_exit_ppo import FactorizedPPOEOD, IntradayPanel, LiveDay, PPOConfig
 from eod_exit_ppo.bars import synthetic_bars
 from eod_exit_ppo.market import daily_closes, reversal
 
@@ -45,8 +47,8 @@ def test_train_then_evaluate(tmp_path):
     status, judged, err = call("evaluate", "runs/first", "days.parquet", "--last-days", 8, "--exits", "exits.csv",
                                cwd=tmp_path)
     assert status == 0 and not err, err
-    table = trained[trained.index("payoff a day"):].splitlines()[:3]
-    assert table == judged[judged.index("payoff a day"):].splitlines()[:3]
+    table = trained[trained.index("payoff per day"):].splitlines()[:3]
+    assert table == judged[judged.index("payoff per day"):].splitlines()[:3]
     assert (tmp_path / "exits.csv").read_text().startswith("date,ticker,exit_step,time\n2020-01-")
 
 
@@ -81,7 +83,7 @@ def test_from_bars_to_a_walk_and_its_report(tmp_path):
     status, out, err = call("panel", "bars.parquet", "--signals", "signals.csv", "--snapshots", "10:30,13:00",
                             "--cost-bps", 2, "--out", "panel", cwd=tmp_path)
     assert status == 0 and not err, err
-    assert "rows = " in out and "no signal" in out and "2 bps to leave early" in out
+    assert "rows = " in out and "no signal" in out and "2 bps to exit early" in out
     assert list(IntradayPanel.load(tmp_path / "panel").times) == ["10:30", "13:00", "16:00"]
     walk = ("walk-forward", "panel", "--out", "walk", "--train", 12, "--test", 8, "--seeds", 2, "--epochs", 2)
     status, out, err = call(*walk, "--jobs", 2, cwd=tmp_path)
@@ -95,6 +97,33 @@ def test_from_bars_to_a_walk_and_its_report(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bars.parquet", "panel", "report.html", "signals.csv", "walk"]
 
 
+@pytest.mark.parametrize("names", [[f"T{k}" for k in range(12)], [1300 + 7 * k for k in range(12)]])
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_live_day_from_files(names, kind, tmp_path):
+    "Tickers of whole numbers are text like others, times may have blanks, and the book may be given again."
+    agent = FactorizedPPOEOD.from_panel(IntradayPanel.synthetic(D=6, T=3, N=12), config=PPOConfig(epochs=1, hidden=8))
+    agent.train(progress=False)
+    agent.save(tmp_path / "agent.pt")
+    rng = np.random.default_rng(0)
+    book = dict(ticker=names, signal=rng.normal(size=12), weight=rng.normal(size=12) * (np.arange(12) > 0),
+                prior_close=np.full(12, 50.0), universe=np.ones(12, bool))
+    feed = dict(ticker=names, price=rng.normal(50, 0.5, 12), halted=np.arange(12) == 5)
+    cost = dict(ticker=names, bps=np.arange(12.0))
+    for name, table in dict(book=book, feed=feed, cost=cost).items():
+        if kind == "csv": pd.DataFrame(table).to_csv(tmp_path / f"{name}.csv", index=False)
+        else: pd.DataFrame(table).to_parquet(tmp_path / f"{name}.parquet")
+    for time in ("9:30", "11:00"):
+        status, out, err = call("decide", "agent.pt", "--state", "day", "--time", time, "--prices", f"feed.{kind}",
+                                "--book", f"book.{kind}", "--date", "2024-05-31", "--times", "9:30, 11:00 ,16:00",
+                                "--cost-bps", f"cost.{kind}", cwd=tmp_path)
+        assert status == 0 and not err, err
+    day = LiveDay.load(tmp_path / "day", agent.policy)
+    assert day.times == ["9:30", "11:00", "16:00"] and day.tickers == [str(k) for k in names] and day.last == "11:00"
+    np.testing.assert_allclose(day.panel.costs[0], np.arange(12) / 1e4)
+    assert day.panel.universe.all() and day.status().state.iloc[0] == "no weight"
+    assert day.panel.tradable[0, 1].tolist() == [k != 5 for k in range(12)]
+
+
 @pytest.mark.parametrize("args, why", [
     (["train", "nowhere.parquet", "--out", "run"], "nowhere.parquet"),
     (["train", "notes.csv", "--out", "run"], "the table lacks the columns"),
@@ -103,6 +132,8 @@ def test_from_bars_to_a_walk_and_its_report(tmp_path):
     (["walk-forward", "notes.csv", "--out", "new"], "the table lacks the columns"),
     (["report", ".", "--out", "new.html"], "there is no checkpoint"),
     (["decide", ".", "--state", "s", "--time", "10:00", "--prices", "notes.csv"], "there is no checkpoint"),
+    (["decide", "notes.csv", "--state", "s", "--time", "10:00", "--prices", "notes.csv"], "notes.csv is no checkpoint"),
+    (["walk-forward", "notes.csv", "--out", "new", "--name", "hold"], "--name is 'hold'"),
     (["demo", "--seed", "x"], "--seed"),
     (["learn"], "learn"),
 ])

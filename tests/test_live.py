@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from lively import lively
 
-from eod_exit_ppo import FactorizedPPOEOD, IntradayPanel, LeastSquaresMC, PPOConfig
+from eod_exit_ppo import ExitAt, FactorizedPPOEOD, Hold, IntradayPanel, LeastSquaresMC, PPOConfig
 from eod_exit_ppo.live import LiveDay, replay
 
 COMMON = """
@@ -115,6 +115,63 @@ def test_every_day_agrees():
         assert 0.02 < (steps < 12).mean() < 0.98
 
 
+@pytest.mark.parametrize("wrong, match", [
+    ({"T1": True, "XYZ": False}, "halted has 1 tickers that this day's book has not, the first 'XYZ'"),
+    ({"T1": np.nan, "T2": True}, "halted is nan for T1: give true or false"),
+    ({"T1": 1}, "halted is 1 for T1"),
+    (pd.Series([True, None], ["T1", "T2"]), "halted is None for T2"),
+    (pd.Series([True, pd.NA], ["T1", "T2"], "boolean"), "halted is <NA> for T2"),
+    (pd.Series([True, True], ["T1", "T1"]), "halted has 'T1' twice"),
+    (pd.DataFrame({"halted": [True]}, ["T1"]), r"halted has shape \(1, 1\)"),
+    (np.ma.array([True] * 8, mask=[True] + [False] * 7), "halted is None for T0"),
+    (np.ones(3, bool), r"halted has shape \(3,\): give \(8,\) booleans, or tickers"),
+])
+def test_halted_that_makes_no_sense(wrong, match):
+    day = LiveDay(Hold(), [f"T{k}" for k in range(8)], np.ones(8), [1, -1] * 4, times=["a", "b"])
+    with pytest.raises(ValueError, match=match): day.decide("a", returns=np.zeros(8), halted=wrong)
+    assert day.last is None
+
+
+TRUTH = [False, True, False, True]
+ALL = dict(zip([1300, 1307, 1314, 1321], TRUTH))
+
+
+@pytest.mark.parametrize("halted", [
+    ALL, {str(k): x for k, x in ALL.items()}, {1307: True, "1321": True}, pd.Series(ALL), pd.Series(ALL)[::-1],
+    pd.Series(ALL).astype("boolean"), pd.Series(ALL, dtype=object), pd.Series(ALL).rename(str), TRUTH, np.array(TRUTH),
+    np.array(TRUTH, object), [1307, 1321], ["1307", "1321"], {1321, 1307}, pd.Index([1307, 1321]),
+    pd.Series([1307, 1321])], ids=str)
+def test_halted_in_every_form(halted):
+    "A mapping to False halts nothing, whole numbers are tickers, and all forms say the same."
+    day = LiveDay(ExitAt(0), [1300, 1307, 1314, 1321], np.ones(4), [1, -1, 1, -1], times=["a", "b"])
+    day.decide("a", returns=np.zeros(4), halted=halted)
+    assert day.status().state.tolist() == ["left", "halted", "left", "halted"]
+    nothing = LiveDay(ExitAt(0), day.tickers, np.ones(4), [1, -1, 1, -1], times=["a", "b"])
+    nothing.decide("a", returns=np.zeros(4), halted=dict.fromkeys(day.tickers, False))
+    assert nothing.exit_steps.tolist() == [0, 0, 0, 0]
+
+
+def test_a_universe_wider_than_the_book(tmp_path):
+    "Features look at it: live days agree with the backtest, and a file remembers it; without, it is the book."
+    made = IntradayPanel.synthetic(D=24, T=5, N=40)
+    weights = np.where(np.arange(40) < 25, made.weights, 0)
+    narrow = IntradayPanel(made.signals, made.returns, weights)
+    wide = IntradayPanel(made.signals, made.returns, weights, universe=np.arange(40)[None].repeat(24, 0) < 35)
+    agent = FactorizedPPOEOD.from_panel(wide[:20], config=PPOConfig(epochs=2, hidden=8))
+    agent.train(progress=False)
+    policy = lively(agent.policy, wide[:20], 0.2)
+    steps = policy.exit_steps(wide)
+    np.testing.assert_array_equal(replay(policy, wide[20:]), steps[20:])
+    assert (steps != policy.exit_steps(narrow)).any()
+    days = [LiveDay(policy, wide.tickers, wide.signals[20], weights[20], times=wide.times, universe=u,
+                    path=tmp_path / str(k)) for k, u in enumerate((wide.universe[20], wide.tickers[:35], None))]
+    for day in days: day.decide("t0", returns=wide.returns[20, 0])
+    given, named, without = (LiveDay.load(tmp_path / str(k), policy) for k in range(3))
+    assert (given.panel.universe == wide.universe[20]).all() and (named.panel.universe == given.panel.universe).all()
+    assert without.panel.universe is None and given.status().equals(named.status())
+    assert not given.status().equals(without.status())
+
+
 def test_full_disk(book, tmp_path):
     "A limit on the size of files stands in for a full disk."
     resource = pytest.importorskip("resource")
@@ -136,7 +193,7 @@ def test_full_disk(book, tmp_path):
     np.testing.assert_array_equal(LiveDay.load(tmp_path / "book.day", policy).exit_steps, policy.exit_steps(panel)[0])
 
 
-ALL = bool(os.environ.get("EOD_ALL_DAYS"))  # of the 23 years of hourly bars too: some minutes
+EVERY_DAY = bool(os.environ.get("EOD_ALL_DAYS"))  # of the 23 years of hourly bars too: some minutes
 DATA = Path(__file__).parents[2] / "shared" / "data"
 FILES = {"sp500_2017_5min.parquet": [f"{h:02d}:{m:02d}" for h in range(10, 17) for m in (0, 30) if h < 16 or m == 0],
          "lean_hourly.parquet": [f"{h:02d}:00" for h in range(9, 16)]}
@@ -162,7 +219,7 @@ def real(name):
 
 
 @pytest.mark.filterwarnings("ignore:the book lacks a side", "ignore:Mean of empty slice")
-@pytest.mark.parametrize("name, every", [("sp500_2017_5min.parquet", 1), ("lean_hourly.parquet", ALL or 25)])
+@pytest.mark.parametrize("name, every", [("sp500_2017_5min.parquet", 1), ("lean_hourly.parquet", EVERY_DAY or 25)])
 def test_real_days_agree(name, every):
     if not (DATA / name).is_file(): pytest.skip(f"{name} is not here")
     prices, closes, panel = real(name)

@@ -12,9 +12,9 @@ import nbformat
 import pandas as pd
 import pytest
 
-from eod_exit_ppo import IntradayPanel, PPOConfig
-from eod_exit_ppo.report import TEMPLATE, make_report, outside_requests
-from eod_exit_ppo.runs import keep_walk
+from eod_exit_ppo import ExitAt, Hold, IntradayPanel, PPOConfig, payoff
+from eod_exit_ppo.report import TEMPLATE, headline, make_report, monthly_table, outside_requests, score_table
+from eod_exit_ppo.runs import keep_walk, open_run
 from eod_exit_ppo.walk import WalkForward, walk_forward
 
 SCRIPT = "<script>document.title='caught'</script><img src=x onerror=\"document.title='caught'\">"
@@ -68,6 +68,25 @@ def test_in_a_browser(page, width, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     title, wide, inner, broken = re.search("<title>(.*?)</title>", done.stdout)[1].rsplit("|", 3)
     assert title.startswith("&lt;i&gt;run: ") and int(wide) <= int(inner) and broken == "0"
+
+
+@pytest.mark.parametrize("name", ["gain", "policy", "days", "hold (%)", "mean", "index", "hold"])
+def test_whatever_a_policy_is_called(name, tmp_path):
+    "Names that are columns of a table change nothing in it; a policy called hold that does not hold is refused."
+    panel = IntradayPanel.synthetic(D=40, T=4, N=12)
+    result = walk_forward(panel, splitter=WalkForward(20, 10), policies={name: lambda train: ExitAt(1)}, name=None,
+                          jobs=1, progress=False)
+    if name == "hold":
+        with pytest.raises(ValueError, match="policy 'hold' has .* another name"): keep_walk(result, tmp_path)
+        return
+    keep_walk(result, tmp_path)
+    run, days = open_run(tmp_path), result.panel
+    own, hold = payoff(days, result.exit_steps[name][0]), payoff(days, Hold().exit_steps(days))
+    table, scores = monthly_table(run).loc["all"], score_table(run).set_index("policy")
+    want = [len(own), 100 * hold.sum(), 100 * own.sum(), 100 * (own - hold).sum(), 100 * (own > hold).mean()]
+    assert table.tolist() == pytest.approx(want)
+    assert scores.index.tolist() == ["hold", name] and f"{1e4 * (own - hold).mean():+,.1f}" in headline(run)
+    assert scores.loc[name, "gain over holding (bps)"] == f"{1e4 * (own - hold).mean():+,.1f}"
 
 
 def test_from_another_folder_with_relative_paths(walk, tmp_path, monkeypatch):

@@ -431,7 +431,7 @@ def plot_history(
     if agent.eval_panel is not None:
         hold = payoff(agent.eval_panel, Hold().exit_steps(agent.eval_panel)).mean()
         ax.axhline(100 * hold, color=COLOURS["hold"], ls="--", label="holding, evaluation days")
-    ax.set(title="payoff and eval_payoff", xlabel="epoch", ylabel="payoff a day (%)")
+    ax.set(title="payoff and eval_payoff", xlabel="epoch", ylabel="payoff per day (%)")
     ax.legend(fontsize=8)
     for name in small[5:]: axes[name].set_xlabel("epoch")
     return axes

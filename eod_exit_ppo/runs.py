@@ -12,7 +12,8 @@ from functools import cached_property
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from .agent import FactorizedPPOEOD, plot_history
+from .agent import FactorizedPPOEOD
+from .plots import plot_history
 from .bars import read_table
 from .baselines import ExitAt, Hold, LeastSquaresMC, Threshold
 from .data import IntradayPanel

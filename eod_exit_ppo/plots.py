@@ -11,6 +11,7 @@ from .baselines import Hold
 from .data import IntradayPanel
 from .evaluate import break_even, cost_line, exit_boundary, exits_by_name, hazard
 from .exits import Exits
+from .objective import payoff
 from .style import COLOURS, colours_of
 
 # %% auto #0

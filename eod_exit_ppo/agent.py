@@ -358,7 +358,7 @@ def train(
     batch_size: int | None = None,          # steps (a day at a snapshot) in a minibatch
     stock_subsample: int | None = None,     # only so many stocks of a day may act
     eval_every: int | None = None,          # epochs between two looks at the evaluation days
-    progress: bool = True,                  # show a bar, where somebody can see it
+    progress: bool = True,                  # show a bar, where it can be seen
     callback: Callable | None = None,       # called with the agent after each epoch
     checkpoint: str | os.PathLike | None = None,  # a file to save to on the way, and when asked to stop
     checkpoint_every: int = 10,             # epochs between two checkpoints
@@ -405,7 +405,7 @@ def _about(self: FactorizedPPOEOD):
     days = "none: it can decide, but not train" if p is None else (
         f"{p.D} days x {p.T} snapshots x {p.N} stocks, {p.dates[0]} .. {p.dates[-1]}")
     took = f", {sum(r['seconds'] for r in rows):.1f} s" if rows else ""
-    judged = [f"payoff {r['eval_payoff']:.6f} a day after epoch {r['epoch']}" for r in rows if "eval_payoff" in r]
+    judged = [f"payoff {r['eval_payoff']:.6f} per day after epoch {r['epoch']}" for r in rows if "eval_payoff" in r]
     return "FactorizedPPOEOD: decides when each stock of a book is exited", [
         ("recipe", f"credit per {c.credit}, {self.features.name} features, width {c.hidden}"), ("panel", days),
         ("trained", f"{len(rows)} epochs{took}"), ("judged", judged[-1] if judged else "not yet")]

@@ -26,7 +26,7 @@ __all__ = ['Days', 'Book', 'spans', 'chunk_rows', 'at_step', 'score', 'walk', 'R
 # %% ../nbs/22_rollout.ipynb #e-days
 @dataclass(frozen=True)
 class Days:
-    "A block of days as tensors: what a policy sees, who may act, what an exit pays."
+    "A block of days as tensors: what a policy sees, which stocks may act, what an exit pays."
     stock: torch.Tensor      # (B, T, N, F) features
     context: torch.Tensor    # (B, T, C) features of the book
     may_act: torch.Tensor    # (B, T, N) bool

@@ -1,7 +1,6 @@
 """What must stay consistent across the repository's own files."""
 import re
 from configparser import ConfigParser
-from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -71,11 +70,3 @@ def test_front_page_lists_every_notebook():
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     missing = [p.name for p in (ROOT / "nbs").rglob("[0-9]*.ipynb") if f"({p.relative_to(ROOT)})" not in page]
     assert not missing, f"not in the map of nbs/index.ipynb: {missing}"
-
-
-def test_imports_lead_downward_and_never_in_a_circle():
-    room = {p.stem[3:]: int(p.stem[:2]) for p in (ROOT / "nbs").glob("[0-9]*.ipynb")}
-    takes = {name: set(re.findall(r"^\s*from \.(\w+) import", (ROOT / f"eod_exit_ppo/{name}.py").read_text(), re.M))
-             for name in room}
-    assert [(a, b) for a in room for b in takes[a] if room[a] < room[b] < 90] == []
-    list(TopologicalSorter(takes).static_order())  # raises CycleError, naming the circle

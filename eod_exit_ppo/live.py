@@ -310,7 +310,7 @@ LiveDay.exit_steps = property(lambda self: self._state.steps,
                               doc="(N,) int64, the snapshot of each stock's exit; T-1 for what is still held.")
 LiveDay.last = property(lambda self: None if self._state.last < 0 else self.times[self._state.last],
                         doc="The snapshot that was decided last, None before the first.")
-LiveDay.skipped = property(lambda self: [k for k, on in zip(self.times[:self._state.last], self._state.decided)
+LiveDay.skipped = property(lambda self: [x for x, on in zip(self.times[:max(self._state.last, 0)], self._state.decided)
                                          if not on], doc="The snapshots that were passed over.")
 
 # %% ../nbs/42_live.ipynb #e-repr

@@ -54,10 +54,11 @@ def pytest_runtest_makereport(item):
 
 
 def pytest_runtest_logreport(report):
-    COST[report.nodeid] += report.processor_seconds
+    COST[report.nodeid] += getattr(report, "processor_seconds", 0)  # none of a worker that has died
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    for name, seconds in COST.most_common(10): terminalreporter.write_line(f"{seconds:6.1f} s of processor time {name}")
+    for name, seconds in COST.most_common(config.getoption("durations") or 10):
+        terminalreporter.write_line(f"{seconds:6.1f} s of processor time {name}")
     if long := config.stash.get(LONG, 0):
         terminalreporter.write_line(f"{long} long tests are left out: `make test-all` runs them")

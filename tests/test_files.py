@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from eod_exit_ppo import FactorizedPPOEOD, IntradayPanel, PPOConfig
+from eod_exit_ppo.checkpoint import sealed_at_end
 from eod_exit_ppo.files import locked, seal
 
-DAMAGED = int(os.environ.get("EOD_DAMAGED", 500))
+DAMAGED = 500  # files
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +97,10 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
     body = tmp_path / "body"
     for write in (lambda: torch.save(dict(config=Trap()), body), lambda: body.write_bytes(pickle.dumps(Trap()))):
         write()
-        for data in (body.read_bytes(), seal("checkpoint", 1, body.read_bytes())):  # as it is; with a fitting checksum
+        found = body.read_bytes()
+        for data in (found, sealed_at_end(found), seal("checkpoint", 1, found)):  # as it is; with a fitting checksum
             (tmp_path / "agent.pt").write_bytes(data)
-            with pytest.raises(ValueError, match="is no checkpoint|holds what no checkpoint holds"):
+            with pytest.raises(ValueError, match="no checkpoint of this package|holds what no checkpoint holds"):
                 FactorizedPPOEOD.load(tmp_path / "agent.pt")
     np.save(body.with_suffix(".npy"), np.array([Trap()], dtype=object), allow_pickle=True)
     panel = IntradayPanel.synthetic(D=3, T=2, N=4)

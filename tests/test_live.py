@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -191,46 +190,3 @@ def test_full_disk(book, tmp_path):
     assert (tmp_path / "book.day").read_bytes() == before and len(list(tmp_path.iterdir())) == 1 and day.last == "t0"
     for t in range(1, 8): day.decide(panel.times[t], returns=panel.returns[0, t])
     np.testing.assert_array_equal(LiveDay.load(tmp_path / "book.day", policy).exit_steps, policy.exit_steps(panel)[0])
-
-
-EVERY_DAY = bool(os.environ.get("EOD_ALL_DAYS"))  # of the 23 years of hourly bars too: some minutes
-DATA = Path(__file__).parents[2] / "shared" / "data"
-FILES = {"sp500_2017_5min.parquet": [f"{h:02d}:{m:02d}" for h in range(10, 17) for m in (0, 30) if h < 16 or m == 0],
-         "lean_hourly.parquet": [f"{h:02d}:00" for h in range(9, 16)]}
-
-
-def real(name):
-    "Prices (D, T, N), prior closes (D, N) and a reversal book as a panel; plainly made, the dirt left in."
-    bars, times = pd.read_parquet(DATA / name), FILES[name]
-    bars["time"] = bars.time.astype(str).str[:5]
-    wide = bars[bars.time.isin(times)].pivot_table(index="date", columns=["time", "ticker"], values="close")
-    tickers = sorted(bars.ticker.unique())
-    prices = wide.reindex(columns=pd.MultiIndex.from_product([times, tickers])).to_numpy()
-    prices = prices.reshape(len(wide), len(times), len(tickers)).astype(np.float64)
-    closes = pd.DataFrame(prices[:, -1]).to_numpy()
-    prior, signal = closes[1:-1], -(closes[1:-1] / closes[:-2] - 1)
-    known = np.isfinite(signal) & np.isfinite(prior)
-    signal = np.where(known, np.clip(signal, -0.1, 0.1), 0)
-    weight = np.where(known, signal - np.nanmean(np.where(known, signal, np.nan), 1, keepdims=True), 0)
-    weight = np.where(known.any(1, keepdims=True), weight, 0)
-    returns = (prices[2:] / np.where(known, prior, np.nan)[:, None] - 1).astype(np.float32)
-    panel = IntradayPanel(signal, returns, weight, dates=wide.index[2:], times=times, tickers=tickers)
-    return prices[2:], np.where(known, prior, np.nan), panel
-
-
-@pytest.mark.filterwarnings("ignore:the book lacks a side", "ignore:Mean of empty slice")
-@pytest.mark.parametrize("name, every", [("sp500_2017_5min.parquet", 1), ("lean_hourly.parquet", EVERY_DAY or 25)])
-def test_real_days_agree(name, every):
-    if not (DATA / name).is_file(): pytest.skip(f"{name} is not here")
-    prices, closes, panel = real(name)
-    train = panel[:len(panel) // 2]
-    agent = FactorizedPPOEOD.from_panel(train, config=PPOConfig(epochs=2, eval_every=100, stock_subsample=64))
-    agent.train(progress=False)
-    for policy in (lively(agent.policy, train[:20], 0.1), LeastSquaresMC.fit(train)):
-        steps = policy.exit_steps(panel)
-        assert 0.02 < (steps < panel.T - 1)[panel.weights != 0].mean() < 0.98
-        for d in range(0, len(panel), every):
-            day = LiveDay(policy, panel.tickers, panel.signals[d], panel.weights[d], times=panel.times,
-                          prior_close=closes[d], date=panel.dates[d])
-            for t, time in enumerate(panel.times): day.decide(time, pd.Series(prices[d, t], panel.tickers))
-            np.testing.assert_array_equal(day.exit_steps, steps[d])

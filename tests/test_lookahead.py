@@ -10,14 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from lively import lively
+from real_days import FILES, real_days
+from sizes import ALL, size
 
 from eod_exit_ppo.agent import FactorizedPPOEOD
 from eod_exit_ppo.baselines import ExactOptimum, ExitAt, Hindsight, Hold, LeastSquaresMC, Threshold
 from eod_exit_ppo.data import IntradayPanel
 from eod_exit_ppo.direct import DirectGradient
-from eod_exit_ppo.features import FeatureSet, base_features, feature_set, path_features
+from eod_exit_ppo.features import FeatureSet, base_features, check_causal, feature_set, path_features
 from eod_exit_ppo.live import LiveDay, replay
+from eod_exit_ppo.lookahead import check_no_lookahead, other_worlds, with_strangers
 from eod_exit_ppo.market import daily_closes, from_bars, momentum, reversal, synthetic_bars
 from eod_exit_ppo.exits import first_exit, may_act
 from eod_exit_ppo.ppo import PPOConfig
@@ -96,8 +101,8 @@ def train():
 def own(p):
     "A feature set of somebody's own: running extremes, the extras, and a context."
     marks = p.marks()
-    stock = [np.maximum.accumulate(marks, 1), marks, *np.moveaxis(p.extra, -1, 0)]
-    return np.stack(stock, -1), np.stack([marks.mean(2), marks.std(2)], -1)
+    stock = [np.maximum.accumulate(marks, 1), marks, *np.moveaxis(np.nan_to_num(p.extra), -1, 0)]
+    return np.stack(stock, -1), np.stack([marks.max(2), marks.min(2)], -1)
 
 
 SETS = {"base": base_features, "path": path_features, "own": FeatureSet("own", own)}
@@ -184,6 +189,100 @@ def test_a_live_day_knows_nothing_else(panel, train):
     for t, p in enumerate(shown):
         assert np.isnan(p.returns[0, t + 1:]).all() and np.isnan(p.extra[0, t + 1:]).all()
         assert not p.tradable[0, t + 1:].any()
+
+
+# ---- columns: stocks outside the book, added, taken away, listed later, in another order ----
+@pytest.fixture(scope="module", params=["the book", "wider"])
+def books(panel, request):
+    "The four days with a quarter of the stocks not held; features look at the book, or at half of the others too."
+    rng = np.random.default_rng(8)
+    held = rng.random(panel.weights.shape) > 0.25
+    universe = held | (rng.random(held.shape) < 0.5) if request.param == "wider" else None
+    return replace(panel, weights=np.where(held, panel.weights, 0), universe=universe)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_features_of_other_columns(books, name):
+    check_causal(SETS[name], books)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_policies_of_other_columns(books, fitted, name):
+    check_no_lookahead(fitted(name), books)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_live_days_of_other_columns(books, fitted, name):
+    "Made from a day's positions alone, or with columns that are none of its own: the same exits as in the backtest."
+    policy = fitted(name)
+    steps = policy.exit_steps(books)
+    for w in other_worlds(books):
+        if w.until == books.T: np.testing.assert_array_equal(w.before(steps), w.after(replay(policy, w.panel)), w.why)
+
+
+@st.composite
+def other_columns(draw):
+    "A panel; the same with other columns; for each of these its place in the first; the days that must be as before."
+    D, N, rng = draw(st.integers(1, 4)), draw(st.integers(1, 12)), np.random.default_rng(draw(st.integers(0, 2**32)))
+    made = IntradayPanel.synthetic(D=D, T=5, N=N, missing=0.2, seed=draw(st.integers(0, 99)))
+    held = rng.random((D, N)) < draw(st.sampled_from([0.2, 0.6, 1.0]))
+    universe = held | (rng.random((D, N)) < 0.5) if draw(st.booleans()) else None
+    p = replace(made, weights=np.where(held, made.weights, 0), universe=universe,
+                extra=rng.normal(size=(D, 5, N, 2))).with_costs(2, 1)
+    listed = draw(st.integers(0, D))
+    other, days = with_strangers(p, draw(st.integers(1, 6)), draw(st.booleans()), listed, rng), np.arange(D) < listed
+    kept = rng.random(other.N) < draw(st.sampled_from([0, 0.5, 1]))
+    kept[:N] |= p.members[days].any(0)
+    order = rng.permutation(np.flatnonzero(kept) if kept.any() else [0])
+    return p, other.stocks(order), order, days
+
+
+@settings(max_examples=size(60, 2000), deadline=None, derandomize=True, database=None,
+          suppress_health_check=list(HealthCheck))
+@given(changed=other_columns(), name=st.sampled_from(list(POLICIES)))
+def test_any_columns(fitted, changed, name):
+    p, other, order, days = changed
+    there = np.flatnonzero(order < p.N)
+    a, b = fitted(name).exit_steps(p), fitted(name).exit_steps(other)
+    np.testing.assert_array_equal(a[days][:, order[there]], b[days][:, there])
+    for features in SETS.values():
+        (stock, context), (other_stock, other_context) = features(p), features(other)
+        np.testing.assert_array_equal(stock[days][:, :, order[there]], other_stock[days][:, :, there])
+        np.testing.assert_array_equal(context[days], other_context[days])
+
+
+@pytest.mark.parametrize("name", ["threshold", "one level", "least squares", "own basis"])
+def test_strangers_teach_nothing(train, panel, fitted, name):
+    policy = POLICIES[name](with_strangers(train, 5, quoted=True))
+    np.testing.assert_array_equal(policy.exit_steps(panel), fitted(name).exit_steps(panel))
+
+
+# ---- real days: as a desk has them, against the backtest on all columns ----
+REAL = {k: fit for k, fit in POLICIES.items() if "own" not in k}
+
+
+@pytest.mark.parametrize("universe", ["the book", "what is known"])
+@pytest.mark.parametrize("file", FILES)
+def test_real_days(file, universe):
+    """Live days made from the day's members alone, every second one from all columns, end as the backtest of all does.
+
+    All policies on all days in `make test-all`; on every 25th day, in turn, in `make test`."""
+    prices, prior, panel = real_days(file)
+    if universe != "the book": panel = replace(panel, universe=np.isfinite(prior))
+    train = panel[:panel.D // 2][::max(1, panel.D // 200)]
+    policies = {name: fit(train) for name, fit in REAL.items()}
+    steps = {name: policy.exit_steps(panel) for name, policy in policies.items()}
+    share = {name: np.mean((s < panel.T - 1)[panel.weights != 0]) for name, s in steps.items()}
+    assert all(0.02 < x < 0.98 for name, x in share.items() if name not in ("hold", "exit at", "exact optimum")), share
+    for k, d in enumerate(range(0, panel.D, size(25, 1))):
+        at = np.flatnonzero(panel.members[d] | (k % 2 > 0))
+        for name in REAL if ALL else [[*REAL][k // 2 % len(REAL)]]:
+            if not len(at): continue  # nothing was held
+            day = LiveDay(policies[name], panel.tickers[at], panel.signals[d, at], panel.weights[d, at],
+                          times=panel.times, prior_close=prior[d, at], date=panel.dates[d],
+                          universe=None if panel.universe is None else panel.universe[d, at])
+            for t, time in enumerate(panel.times): day.decide(time, prices[d, t, at])
+            np.testing.assert_array_equal(day.exit_steps, steps[name][d, at], f"{name} on {panel.dates[d]}")
 
 
 # ---- training: the test set, and later folds ----

@@ -3,7 +3,7 @@ __version__ = "0.1.0"
 
 try:
     from . import checkpoint, frames  # noqa: F401  methods of the agent and of the panel
-    from .agent import METRICS, FactorizedPPOEOD, main, plot_history
+    from .agent import METRICS, FactorizedPPOEOD, main
     from .baselines import ExactOptimum, ExitAt, Hindsight, Hold, LeastSquaresMC, LevelRule, Threshold
     from .data import IntradayPanel, make_synthetic_data
     from .direct import DirectGradient
@@ -17,6 +17,7 @@ try:
     from .exits import Exits, exposure, first_exit, may_act
     from .objective import Objective, Payoff, Term, payoff
     from .config import PPOConfig
+    from .plots import plot_history
     from .policy import LearnedPolicy
     from .walk import WalkForward, walk_forward
     from .weights import normalize_neutral

@@ -30,7 +30,7 @@ def gae(
     rewards: torch.Tensor,   # (T, ...) reward of each step; time first, any shape of credit behind it
     values: torch.Tensor,    # (T, ...) V of the state before each step
     terminal: torch.Tensor,  # (T, ...) bool, True where nothing follows the step
-    gamma: float = 1.0,      # discount a step
+    gamma: float = 1.0,      # discount per step
     lam: float = 0.95,       # 0: one step and then V; 1: the whole way, V only as the baseline
     decided: torch.Tensor | None = None,  # (T, ...) bool, False where no decision was made: passed over; None: all were
 ) -> tuple[torch.Tensor, torch.Tensor]:   # adv and ret, (T, ...) each; 0 where nothing was decided
@@ -63,7 +63,7 @@ class Credit:
     ret: torch.Tensor     # the same shape, value target, in the unit of the values
     value: torch.Tensor   # the same shape, V at the time of the rollout
     weight: torch.Tensor  # the same shape, how much each counts in the loss
-    per_stock: bool       # whose credit this is
+    per_stock: bool       # credit of stocks, or of books
 
 # %% ../nbs/23_advantages.ipynb #e-normalized
 def _normalized(adv, weight, config):

@@ -20,7 +20,6 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 from .advantages import Credit, explained_var, give_credit
-from .baselines import Hold
 from .checks import patch, whole_number
 from .config import PPOConfig
 from .data import IntradayPanel, Shown, day_blocks, make_synthetic_data
@@ -31,11 +30,10 @@ from .objective import payoff
 from .policy import LearnedPolicy, check_widths, not_finite, widths_of
 from .ppo import ppo_update
 from .rollout import Days, Rollout, rollout, sub_books
-from .style import COLOURS
 from .weights import normalize_neutral
 
 # %% auto #0
-__all__ = ['METRICS', 'typical_return', 'FactorizedPPOEOD', 'plot_history', 'main']
+__all__ = ['METRICS', 'typical_return', 'FactorizedPPOEOD', 'main']
 
 # %% ../nbs/26_agent.ipynb #e-unit
 def typical_return(
@@ -360,7 +358,7 @@ def train(
     batch_size: int | None = None,          # steps (a day at a snapshot) in a minibatch
     stock_subsample: int | None = None,     # only so many stocks of a day may act
     eval_every: int | None = None,          # epochs between two looks at the evaluation days
-    progress: bool = True,                  # show a bar, where somebody can see it
+    progress: bool = True,                  # show a bar, where it can be seen
     callback: Callable | None = None,       # called with the agent after each epoch
     checkpoint: str | os.PathLike | None = None,  # a file to save to on the way, and when asked to stop
     checkpoint_every: int = 10,             # epochs between two checkpoints
@@ -407,34 +405,10 @@ def _about(self: FactorizedPPOEOD):
     days = "none: it can decide, but not train" if p is None else (
         f"{p.D} days x {p.T} snapshots x {p.N} stocks, {p.dates[0]} .. {p.dates[-1]}")
     took = f", {sum(r['seconds'] for r in rows):.1f} s" if rows else ""
-    judged = [f"payoff {r['eval_payoff']:.6f} a day after epoch {r['epoch']}" for r in rows if "eval_payoff" in r]
+    judged = [f"payoff {r['eval_payoff']:.6f} per day after epoch {r['epoch']}" for r in rows if "eval_payoff" in r]
     return "FactorizedPPOEOD: decides when each stock of a book is exited", [
         ("recipe", f"credit per {c.credit}, {self.features.name} features, width {c.hidden}"), ("panel", days),
         ("trained", f"{len(rows)} epochs{took}"), ("judged", judged[-1] if judged else "not yet")]
-
-# %% ../nbs/26_agent.ipynb #e-plot
-def plot_history(
-    agent: FactorizedPPOEOD,  # trained for an epoch or more
-):                            # a dict: the matplotlib Axes of each metric
-    "Every logged metric by epoch; the payoff with holding on the evaluation days as a line."
-    import matplotlib.pyplot as plt
-    history, small = agent.history, [m for m in METRICS if "payoff" not in m]
-    if not len(history): raise ValueError("there is no history yet: train the agent first")
-    fig, axes = plt.subplot_mosaic([["payoff"] * 5, small[:5], small[5:]], figsize=(10, 5.6), layout="constrained",
-                                   height_ratios=[1.5, 1, 1])
-    for name in small:
-        axes[name].plot(history[name], color=COLOURS["learned"], lw=1.2)
-        axes[name].set_title(name, fontsize=9)
-    ax, looks = axes["payoff"], history.eval_payoff.dropna()
-    ax.plot(100 * history.payoff, color=COLOURS["other"], lw=1.2, label="training days, drawn exits")
-    ax.plot(100 * looks, "o-", color=COLOURS["learned"], ms=4, label="evaluation days, greedy policy")
-    if agent.eval_panel is not None:
-        hold = payoff(agent.eval_panel, Hold().exit_steps(agent.eval_panel)).mean()
-        ax.axhline(100 * hold, color=COLOURS["hold"], ls="--", label="holding, evaluation days")
-    ax.set(title="payoff and eval_payoff", xlabel="epoch", ylabel="payoff a day (%)")
-    ax.legend(fontsize=8)
-    for name in small[5:]: axes[name].set_xlabel("epoch")
-    return axes
 
 # %% ../nbs/26_agent.ipynb #e-main
 def main() -> None:

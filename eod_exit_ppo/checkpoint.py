@@ -147,7 +147,7 @@ _KEYS = set("call seen data version config features widths seed unit epochs_done
 
 @contextmanager
 def as_bad_checkpoint(path):
-    "Whatever goes wrong with the content of a file is told with its name."
+    "Errors about the content of a file name the file."
     try: yield
     except Exception as error:
         why = f"{type(error).__name__}: " + str(error).split("\n")[0]

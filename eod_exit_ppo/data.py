@@ -21,7 +21,7 @@ from .synthetic import make_synthetic_data, synthetic_alpha
 __all__ = ['last_mark', 'day_blocks', 'IntradayPanel', 'make_synthetic_data', 'synthetic_alpha']
 
 # %% ../nbs/01_data.ipynb #all-names
-_all_ = [make_synthetic_data, synthetic_alpha]  # made in `synthetic`, and at home here too
+_all_ = [make_synthetic_data, synthetic_alpha]  # made in `synthetic`, exported here too
 
 # %% ../nbs/01_data.ipynb #e-lastmark
 def last_mark(
@@ -49,7 +49,7 @@ class Shown:
     "Shows itself by its title and rows, as text and as HTML."
 
     def _about(self) -> tuple[str, list[tuple[str, str]]]:
-        "The title, and rows of a name and what there is to say."
+        "The title, and rows of a name and its text."
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -110,7 +110,7 @@ def members(self: IntradayPanel) -> np.ndarray:
 
 @patch
 def marks(self: IntradayPanel) -> np.ndarray:
-    "(D, T, N) float32 without NaN, see `last_mark`; of a large memory map, ask a few days at a time."
+    "(D, T, N) float32 without NaN, see `last_mark`; for a large memory map, take a few days at a time."
     return read_only(last_mark(self.returns))
 
 # %% ../nbs/01_data.ipynb #e-makes
@@ -226,7 +226,7 @@ def where_quoted(returns) -> np.ndarray:
     return read_only(mask)
 
 def everywhere(mask) -> bool:
-    "Whether a mask is such a window on a single True."
+    "Whether a mask is a single True broadcast to its shape."
     return not any(mask.strides) and bool(mask[(0,) * mask.ndim])
 
 # %% ../nbs/01_data.ipynb #e-pickle
@@ -258,7 +258,7 @@ def _positions(idx, n, what):
 
 # %% ../nbs/01_data.ipynb #e-cuts
 def _cut(a, idx):
-    "Part of an array, read-only; a window stays one, and what is copied lies in order, so that sums round alike."
+    "Part of an array, read-only; a broadcast one stays so, and copies are contiguous, so that sums round alike."
     if a is None: return None
     if everywhere(a): return np.broadcast_to(True, np.broadcast_to(0, a.shape)[idx].shape)
     copied = isinstance(idx[-1] if isinstance(idx, tuple) else idx, np.ndarray)

@@ -254,7 +254,7 @@ def _section_of(row: bytes) -> tuple[float, ...]:
     return tuple(x.item() for x in _cross_section(np.frombuffer(row, np.float32), fence=3))
 
 def _sections(x: np.ndarray, live: bool) -> tuple[np.ndarray, ...]:
-    "The fenced cross-sections of all rows of x; of a live day each is looked up."
+    "The fenced cross-sections of all rows of x; for a live day each is looked up."
     if not live: return _cross_section(x, fence=3)
     rows = [_section_of(row.tobytes()) for row in x.reshape(-1, x.shape[-1])]
     return tuple(np.array(k).reshape(x.shape[:-1]) for k in zip(*rows))
@@ -342,7 +342,7 @@ def feature_set(
 
 # %% ../nbs/20_features.ipynb #check-causal
 def _moved(features, panel, w, before, after, tol):
-    "Where a feature moved in another world, in words; nothing where none did."
+    "Where a feature changed in another world, in words; nothing where none did."
     rounding = 1e-5 if "another order" in w.why else 0.0
     for x, y, is_context in zip(before, after, (False, True)):
         x, y = (x[w.days], y[w.here]) if is_context else (w.before(x), w.after(y))
@@ -364,7 +364,7 @@ def check_causal(
     seed: int = 0,                          # of the made-up futures
     tol: float = 0.0,                       # largest change that is put down to rounding
 ) -> None:
-    """Raise AssertionError, naming column and snapshot, where a feature moves as what must not matter is changed.
+    """Raise AssertionError, naming column and snapshot, where a feature changes with what must not matter.
 
     ValueError where the panel has one day only, or the features do not fit it."""
     features, panel = feature_set(features), panel[:max_days]

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 # %% auto #0
-__all__ = ['write_whole', 'seal', 'write_sealed', 'read_sealed', 'write_arrays', 'read_arrays', 'digest', 'write_folder',
-           'read_folder', 'locked', 'new_folder']
+__all__ = ['write_whole', 'seal', 'write_sealed', 'read_sealed', 'write_arrays', 'read_arrays', 'digest', 'new_folder',
+           'write_folder', 'read_folder', 'locked']
 
 # %% ../nbs/91_files.ipynb #e-errors
 @contextmanager
@@ -150,6 +150,26 @@ def _check(listing) -> str:
     "Checksum of a list of files, that of itself left out."
     return hashlib.sha256(_text({k: v for k, v in listing.items() if k != "check"})).hexdigest()
 
+# %% ../nbs/91_files.ipynb #e-new-folder
+@contextmanager
+def new_folder(
+    folder: str | os.PathLike,  # what was there before goes
+):                              # the path to make it at
+    "A folder whole or not at all; OSError where it can't be written, and then what was there before is untouched."
+    folder = Path(folder).absolute()
+    part, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("part", "old"))
+    with _said_plainly(folder, "what was there before is untouched"):
+        try:
+            part.parent.mkdir(parents=True, exist_ok=True)
+            yield part
+            for path in (*part.iterdir(), part): _sync(path)
+            if folder.exists(): os.rename(folder, old)
+            os.rename(part, folder)
+            _sync(folder.parent)
+        finally:
+            if old.exists() and not folder.exists(): os.rename(old, folder)
+            for left in (part, old): shutil.rmtree(left, ignore_errors=True)
+
 # %% ../nbs/91_files.ipynb #e-replace
 def _refuse_to_replace(folder, kind, overwrite):
     "FileExistsError where a folder is there, unless it is one of this kind and may be replaced."
@@ -166,7 +186,6 @@ def _fill(folder, kind, writers, about):
         name: dict(bytes=(folder / name).stat().st_size, sha256=digest(folder / name)) for name in writers})
     listing["check"] = _check(listing)
     _put(folder / f"{kind}.json", lambda f: f.write(_text(listing)))
-    _sync(folder)
 
 # %% ../nbs/91_files.ipynb #e-folder
 def write_folder(
@@ -178,18 +197,10 @@ def write_folder(
 ) -> None:
     "Write a folder of files, whole or not at all, with a list of their checksums; OSError where that fails."
     folder = Path(folder).absolute()
-    part, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("part", "old"))
     _refuse_to_replace(folder, kind, overwrite)
-    with _said_plainly(folder, "what was there before is untouched"):
-        try:
-            part.mkdir(parents=True)
-            _fill(part, kind, writers, about)
-            if folder.exists(): os.rename(folder, old)
-            os.rename(part, folder)
-            _sync(folder.parent)
-        finally:
-            if old.exists() and not folder.exists(): os.rename(old, folder)
-            for left in (part, old): shutil.rmtree(left, ignore_errors=True)
+    with new_folder(folder) as part:
+        part.mkdir()
+        _fill(part, kind, writers, about)
 
 # %% ../nbs/91_files.ipynb #e-read
 def read_folder(
@@ -229,23 +240,3 @@ def locked(
         except OSError as error:
             raise OSError(f"{folder} is in use by another run: wait for it, or give another folder") from error
         yield
-
-# %% ../nbs/91_files.ipynb #e-new-folder
-@contextmanager
-def new_folder(
-    folder: str | os.PathLike,  # what was there before goes
-):                              # the path to make it at
-    "A folder whole or not at all; OSError where it can't be written, and then what was there before is untouched."
-    folder = Path(folder).absolute()
-    part, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("part", "old"))
-    with _said_plainly(folder, "what was there before is untouched"):
-        try:
-            part.parent.mkdir(parents=True, exist_ok=True)
-            yield part
-            for path in (*part.iterdir(), part): _sync(path)
-            if folder.exists(): os.rename(folder, old)
-            os.rename(part, folder)
-            _sync(folder.parent)
-        finally:
-            if old.exists() and not folder.exists(): os.rename(old, folder)
-            for left in (part, old): shutil.rmtree(left, ignore_errors=True)

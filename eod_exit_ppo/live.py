@@ -16,7 +16,7 @@ import torch
 from .checks import as_array, list_of_names, once, patch, read_only, whole_number
 from .data import IntradayPanel, as_dates, last_mark
 from .exits import check_exit_steps, may_act
-from .files import read_sealed, write_sealed
+from .files import read_arrays, write_sealed
 from .model import ExitHead
 from .rollout import Book
 
@@ -101,14 +101,9 @@ class DayState(NamedTuple):
         return cls(np.full((1, T, N), np.nan, np.float32), np.zeros((1, T, N), bool), extra, np.zeros(T, bool),
                    np.full(N, -1), np.full(N, np.nan))
 
-    @property
-    def held(self): return self.exit_step < 0
-
-    @property
-    def steps(self): return np.where(self.held, len(self.decided) - 1, self.exit_step)
-
-    @property
-    def last(self) -> int: return int(max(np.flatnonzero(self.decided), default=-1))
+    held = property(lambda self: self.exit_step < 0)
+    steps = property(lambda self: np.where(self.held, len(self.decided) - 1, self.exit_step))
+    last = property(lambda self: int(max(np.flatnonzero(self.decided), default=-1)))  # -1 before the first
 
 # %% ../nbs/42_live.ipynb #e-by-chance
 def _asked_chances(policy, panel, state, t):
@@ -315,7 +310,7 @@ LiveDay.exit_steps = property(lambda self: self._state.steps,
                               doc="(N,) int64, the snapshot of each stock's exit; T-1 for what is still held.")
 LiveDay.last = property(lambda self: None if self._state.last < 0 else self.times[self._state.last],
                         doc="The snapshot that was decided last, None before the first.")
-LiveDay.skipped = property(lambda self: [k for k, on in zip(self.times[:self._state.last], self._state.decided)
+LiveDay.skipped = property(lambda self: [x for x, on in zip(self.times[:max(self._state.last, 0)], self._state.decided)
                                          if not on], doc="The snapshots that were passed over.")
 
 # %% ../nbs/42_live.ipynb #e-repr
@@ -334,14 +329,6 @@ def _stamp(path):
     try: s = os.stat(path)
     except (FileNotFoundError, NotADirectoryError): return None
     return str(path), s.st_ino, s.st_mtime_ns
-
-# %% ../nbs/42_live.ipynb #e-arrays-in
-def _arrays_in(path) -> dict:
-    "The arrays of a file, or an error that says what is wrong with it."
-    body = read_sealed(path, "live day", _FORMAT)
-    try:
-        with np.load(io.BytesIO(body), allow_pickle=False) as f: return {k: f[k] for k in f.files}
-    except Exception as error: raise ValueError(f"{path} holds what no live day holds ({error})") from error
 
 # %% ../nbs/42_live.ipynb #e-write
 @patch
@@ -397,7 +384,7 @@ def load(
 
     Raises FileNotFoundError where there is no file, ValueError where it is damaged, is another day's, or the policy
     would have decided otherwise."""
-    f = _arrays_in(path := Path(path))
+    f = read_arrays(path := Path(path), "live day", _FORMAT)
     try: self, kept = _decided_again(cls, policy, f)
     except KeyError as e: raise ValueError(f"{path} holds what no live day holds: {e} is missing") from e
     if date is not None and (day := as_dates([date])[0]) != f["dates"][0]:

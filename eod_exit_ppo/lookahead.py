@@ -29,7 +29,7 @@ class World:
 # %% ../nbs/11_lookahead.ipynb #e-pairs
 @patch
 def before(self: World, a: np.ndarray) -> np.ndarray:
-    "What must stand, of answers (D, [T,] N, ...) for the original."
+    "What must stay the same, of answers (D, [T,] N, ...) for the original."
     return a[self.days][(*self._snapshots(a), self.stocks >= 0)]
 
 @patch
@@ -43,7 +43,7 @@ def _snapshots(self: World, a):
 
 # %% ../nbs/11_lookahead.ipynb #e-rebuilt
 def _rebuilt(panel, **changes) -> IntradayPanel:
-    "The panel with other arrays, checked anew; a made-up book may lack a side, which is no news to the user."
+    "The panel with other arrays, checked anew; a made-up book may lack a side without a warning."
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return IntradayPanel(**{f.name: getattr(panel, f.name) for f in fields(panel)} | changes)

@@ -80,7 +80,7 @@ def check_width(
 
 # %% ../nbs/21_model.ipynb #e-net
 class ActorCritic(nn.Module):
-    "Book and stocks in, one exit logit a stock and one value out; every hidden layer is Linear, BatchNorm1d, ReLU."
+    "Book and stocks in, an exit logit per stock and one value out; each hidden layer is Linear, BatchNorm1d, ReLU."
     def __init__(
         self,
         stock_feat_dim: int,                       # F, features of a stock
@@ -122,7 +122,7 @@ def encode_context(
 @patch
 def embed_rows(
     self: ActorCritic,
-    stock: torch.Tensor,      # (R, F), one row a stock that is asked about
+    stock: torch.Tensor,      # (R, F), one row per stock that can act
     step: torch.Tensor,       # (R,) int, the row of `embedding` that each belongs to
     embedding: torch.Tensor,  # (S, H) from `encode_context`
 ) -> torch.Tensor:            # (R, H)
@@ -179,7 +179,7 @@ def heads(self: ActorCritic) -> list[Head]:
 # %% ../nbs/21_model.ipynb #e-refresh
 def refresh_statistics(
     model: ActorCritic,
-    stock: torch.Tensor,    # (R, F) rows that the policy was asked about
+    stock: torch.Tensor,    # (R, F) rows that the policy has seen
     step: torch.Tensor,     # (R,) int, the context of each
     context: torch.Tensor,  # (S, C+1)
     momentum: float = 1.0,  # share of the new statistics in the mixture with the old

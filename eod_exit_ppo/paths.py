@@ -18,9 +18,9 @@ def geometric_brownian(
     s0: float = 100.0,       # where each starts
     steps: int = 9,          # equal steps; the first date is today, so there are steps + 1 dates
     years: float = 3.0,      # from today to the last date
-    rate: float = 0.05,      # interest, a year, continuously compounded
+    rate: float = 0.05,      # interest per year, continuously compounded
     dividend: float = 0.1,   # dividend yield, likewise
-    sigma: float = 0.2,      # volatility, a square root of a year
+    sigma: float = 0.2,      # volatility, per square root of a year
     seed: int | np.random.Generator = 0,
 ) -> np.ndarray:             # (n_paths, steps + 1, d) prices
     "Prices of d independent shares under the pricing measure; exact at the dates."
@@ -34,7 +34,7 @@ def max_call(
     prices: np.ndarray,     # (n_paths, steps + 1, d)
     strike: float = 100.0,
     years: float = 3.0,     # from the first date to the last
-    rate: float = 0.05,     # interest, a year, continuously compounded
+    rate: float = 0.05,     # interest per year, continuously compounded
 ) -> np.ndarray:            # (n_paths, steps + 1) what exercising pays, discounted to today
     "Payoff of a call on the best of d shares, at every date."
     t = np.linspace(0, years, prices.shape[1])

@@ -6,15 +6,17 @@
 from __future__ import annotations
 from collections.abc import Mapping
 import numpy as np
+from .agent import METRICS, FactorizedPPOEOD
 from .baselines import Hold
 from .data import IntradayPanel
 from .evaluate import break_even, cost_line, exit_boundary, exits_by_name, hazard
 from .exits import Exits
+from .objective import payoff
 from .style import COLOURS, colours_of
 
 # %% auto #0
 __all__ = ['plot_day', 'plot_day_strip', 'plot_payoff', 'plot_exit_times', 'plot_hazard', 'plot_exposure', 'plot_costs',
-           'plot_boundary']
+           'plot_boundary', 'plot_history']
 
 # %% ../nbs/32_plots.ipynb #e-axes
 def axes_or_new(ax=None, height: float = 3.0):
@@ -234,3 +236,27 @@ def plot_boundary(
            xlabel="|signal|" if u.min() >= 0 else "signal, seen from the position")
     ax.legend(loc="upper left")
     return ax
+
+# %% ../nbs/32_plots.ipynb #e-plot
+def plot_history(
+    agent: FactorizedPPOEOD,  # trained for an epoch or more
+):                            # a dict: the matplotlib Axes of each metric
+    "Every logged metric by epoch; the payoff with holding on the evaluation days as a line."
+    import matplotlib.pyplot as plt
+    history, small = agent.history, [m for m in METRICS if "payoff" not in m]
+    if not len(history): raise ValueError("there is no history yet: train the agent first")
+    fig, axes = plt.subplot_mosaic([["payoff"] * 5, small[:5], small[5:]], figsize=(10, 5.6), layout="constrained",
+                                   height_ratios=[1.5, 1, 1])
+    for name in small:
+        axes[name].plot(history[name], color=COLOURS["learned"], lw=1.2)
+        axes[name].set_title(name, fontsize=9)
+    ax, looks = axes["payoff"], history.eval_payoff.dropna()
+    ax.plot(100 * history.payoff, color=COLOURS["other"], lw=1.2, label="training days, drawn exits")
+    ax.plot(100 * looks, "o-", color=COLOURS["learned"], ms=4, label="evaluation days, greedy policy")
+    if agent.eval_panel is not None:
+        hold = payoff(agent.eval_panel, Hold().exit_steps(agent.eval_panel)).mean()
+        ax.axhline(100 * hold, color=COLOURS["hold"], ls="--", label="holding, evaluation days")
+    ax.set(title="payoff and eval_payoff", xlabel="epoch", ylabel="payoff per day (%)")
+    ax.legend(fontsize=8)
+    for name in small[5:]: axes[name].set_xlabel("epoch")
+    return axes

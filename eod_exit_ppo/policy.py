@@ -66,7 +66,7 @@ def exit_steps(
     self: LearnedPolicy,
     panel: IntradayPanel,  # any days, any stocks
 ) -> np.ndarray:           # (D, N) int64, the snapshot at which each stock is exited
-    """Exit where the probability is over 0.5; what is left exits at T-1.
+    """Exit where the probability is over 0.5; what is still held exits at T-1.
 
     Raises ValueError where the features of this panel are not as many as the network was built for."""
     out = np.empty((panel.D, panel.N), np.int64)

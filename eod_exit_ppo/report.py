@@ -146,7 +146,7 @@ def picture(
     data = base64.b64encode(file.getvalue()).decode()
     return Html(f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">')
 
-# %% ../nbs/45_report.ipynb #e-payoff-picture
+# %% ../nbs/45_report.ipynb #e-date-axis
 def _date_axis(ax, panel):
     "Few, short dates."
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
@@ -154,6 +154,7 @@ def _date_axis(ax, panel):
     ax.xaxis.set_major_locator(at := AutoDateLocator(minticks=3, maxticks=6))
     ax.xaxis.set_major_formatter(ConciseDateFormatter(at))
 
+# %% ../nbs/45_report.ipynb #e-payoff-picture
 def payoff_picture(run: Judged) -> Html:
     "Cumulative payoff, and what each policy earned beyond holding."
     def draw(above, below):
@@ -183,6 +184,7 @@ def exit_picture(run: Judged) -> Html:
     return picture(draw, "Share of long and short positions that are exited at each snapshot; of those still held, the "
                          "share that is exited, by group of signal", 2)
 
+# %% ../nbs/45_report.ipynb #e-exposure-picture
 def exposure_picture(run: Judged) -> Html:
     "What is still held through the day."
     return picture(lambda ax: plot_exposure(run.exits, run.panel, ax),

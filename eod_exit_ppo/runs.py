@@ -12,7 +12,8 @@ from functools import cached_property
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from .agent import FactorizedPPOEOD, plot_history
+from .agent import FactorizedPPOEOD
+from .plots import plot_history
 from .bars import read_table
 from .baselines import ExitAt, Hold, LeastSquaresMC, Threshold
 from .data import IntradayPanel
@@ -295,6 +296,5 @@ def open_run(
     close_bps=None,
 ) -> Judged:
     "What a run has decided on days that it should not have seen. Raises ValueError for what is no run."
-    run = Path(run)
-    if holds_walk(run, panel): return _open_walk(run, last_days, cost_bps, close_bps)
-    return _open_train(run, panel, last_days, cost_bps, close_bps)
+    if holds_walk(Path(run), panel): return _open_walk(Path(run), last_days, cost_bps, close_bps)
+    return _open_train(Path(run), panel, last_days, cost_bps, close_bps)

@@ -60,7 +60,7 @@ def _factor(rng, D, T, N, market):
 # %% ../nbs/00_synthetic.ipynb #e-make
 def make_synthetic_data(
     D: int = 300,     # days
-    T: int = 8,       # snapshots a day
+    T: int = 8,       # snapshots per day
     N: int = 800,     # stocks
     seed: int = 123,  # of the generator owned by this call
     *,
@@ -89,7 +89,7 @@ def make_synthetic_data(
 # %% ../nbs/00_synthetic.ipynb #e-alpha
 def synthetic_alpha(
     D: int = 300,     # days
-    T: int = 8,       # snapshots a day
+    T: int = 8,       # snapshots per day
     N: int = 800,     # stocks
     seed: int = 123,  # the seed given to `make_synthetic_data`
     alpha_path: str | np.ndarray = "dirichlet",  # likewise

@@ -26,7 +26,8 @@ from .exits import Exits
 from .features import FeatureSet
 from .files import locked
 from .identity import Elsewhere
-from .ppo import PPOConfig
+from .machine import using_threads
+from .config import PPOConfig
 from .style import COLOURS
 from .walk_store import KeptWalk, Unit, configurations, identities, walk_record
 
@@ -183,8 +184,9 @@ def __call__(
     train: IntradayPanel,  # the days to fit on
     seed: int,             # of the agent's generators
 ):                         # LearnedPolicy, with the training's `history`
-    "Train, without a look at any other day."
-    agent = FactorizedPPOEOD.from_panel(train, None, self.config, seed, self.device, self.features)
+    "Train, without a look at any other day, on as many threads as the walk has set."
+    agent = FactorizedPPOEOD.from_panel(train, None, self.config, seed, self.device, self.features,
+                                        torch.get_num_threads())
     agent.train(progress=False, eval_every=self.config.epochs + 1)
     policy = agent.policy
     policy.history = agent.history.drop(columns="seconds")  # the one column that no two runs share
@@ -225,16 +227,14 @@ def _history_of(policy):
 # %% ../nbs/34_walk.ipynb #e-run-unit
 def _run_unit(unit, fit, panel, train, test, seed, threads, elsewhere):
     "Fit on the training days, decide the test days: (unit, exit steps, history or None)."
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
     try:
-        if elsewhere is not None: elsewhere.check()
-        policy = fit(_cut(panel, train), **({"seed": seed} if _takes_seed(fit) else {}))
-        return unit, Exits.of(_cut(panel, test), policy, unit.policy).steps.astype(np.int32), _history_of(policy)
+        with using_threads(threads):
+            if elsewhere is not None: elsewhere.check()
+            policy = fit(_cut(panel, train), **({"seed": seed} if _takes_seed(fit) else {}))
+            return unit, Exits.of(_cut(panel, test), policy, unit.policy).steps.astype(np.int32), _history_of(policy)
     except Exception as error: raise RuntimeError(
         f"the fit of {unit.policy!r} in fold {unit.fold}, seed {unit.seed} (trained on {place(panel, train[0])} to "
         f"{place(panel, train[-1])}) failed: {type(error).__name__}: {error}") from error
-    finally: torch.set_num_threads(before)
 
 # %% ../nbs/34_walk.ipynb #e-pool
 def _run_all(calls, jobs, arrived):
@@ -252,7 +252,7 @@ def _run_all(calls, jobs, arrived):
             if barren == 3: raise RuntimeError(
                 f"{what}, three times without a result in between; the next was {next(iter(calls))}: it may "
                 "need more memory than there is, try fewer jobs") from error
-            warnings.warn(f"{what}: they begin again in new ones", UserWarning, stacklevel=3)
+            warnings.warn(f"{what}: they begin again in new ones", UserWarning, stacklevel=4)
 
 # %% ../nbs/34_walk.ipynb #e-result
 @dataclass(frozen=True, eq=False, repr=False)
@@ -365,7 +365,9 @@ def _run_walk(panel, folds, fits, seeds, seed, threads, jobs, kept, progress):
     "Fit what is not kept yet: {unit: (exit steps, history)}."
     units = [Unit(p, k, s) for k in range(len(folds)) for p, fit in fits.items()
              for s in range(seeds if _takes_seed(fit) else 1)]
-    results = {u: r for u in units if kept is not None and (r := kept.read(u)) is not None}
+    results = {}
+    for u in units if kept is not None else ():
+        if (found := kept.read(u)) is not None: results[u] = found
     elsewhere = None if kept is None else Elsewhere.of(fits.values())
     calls = {u: delayed(_run_unit)(u, fits[u.policy], panel, *folds[u.fold], fit_seed(seed, u.fold, u.seed), threads,
                                    elsewhere) for u in units if u not in results}

@@ -193,6 +193,12 @@ def late(self: C, k: int = 1): "Added later."
 @patch
 def both(self: (C, P)): "Two."
 
+@patch
+def _hidden(self: C): "Nobody's business."
+
+@patch
+def far(self: Elsewhere): "A method of a class in another module."
+
 def not_exported(): pass
 '''.lstrip()
 
@@ -210,7 +216,17 @@ def things(module):
 def test_module(module, things):
     assert module.doc == "What it does" and module.notebook == "nbs/07_x.ipynb"
     assert {t.name for t in module.things} == {"K", "Seed", "f", "g", "C", "P", "borrowed"}
-    assert not {"_private", "not_exported", "C._secret", "late"} & set(things)
+    assert not {"_private", "not_exported", "C._secret", "C._hidden", "late", "far"} & set(things)
+    assert [m.name for m in module.patches] == ["Elsewhere.far"]
+
+
+def test_methods_that_another_module_adds(tmp_path):
+    "They are listed with their class, without a link to a source that is not its module's."
+    (tmp_path / "a.py").write_text('__all__ = ["A"]\nclass A:\n    "A class."\n')
+    (tmp_path / "b.py").write_text('from .a import A\n__all__ = []\n@patch\ndef late(self: A): "Added there."\n')
+    a, b = reference.read_package(tmp_path)
+    assert [(m.name, m.doc, m.lines) for m in a.things[0].members] == [("A.late", "Added there.", (0, 0))]
+    assert b.things == []
 
 
 def test_docments(things):

@@ -204,7 +204,7 @@ def find_code(app, name: str):
     module = app.nbdev_book.modules.get(name)
     if module is None:
         return None
-    things = [one for thing in module.things for one in (thing, *thing.members)]
+    things = [one for thing in module.things for one in (thing, *thing.members) if one.lines[0]]
     return module.source, {one.name: ("class" if one.kind == "class" else "def", *one.lines) for one in things}
 
 

@@ -106,9 +106,10 @@ def test_the_package_names_its_modules_names(soups):
 
 def test_parameters_stand_in_tables(soups):
     rows = [[cell.get_text(" ", strip=True) for cell in row.find_all("td")]
-            for row in soups["reference/payoff.html"].select("table.docments tr")]
+            for row in soups["reference/objective.html"].select("table.docments tr")]
     assert [row for row in rows if row[:2] == ["panel", "IntradayPanel"]]
-    assert soups["reference/payoff.html"].select("table.docments a[href*='data.html#eod_exit_ppo.data.IntradayPanel']")
+    link = "table.docments a[href*='data.html#eod_exit_ppo.data.IntradayPanel']"
+    assert soups["reference/objective.html"].select(link)
 
 
 def test_front_page(soups):

@@ -18,7 +18,7 @@ OLDEST := .venv-oldest/ready-$(call sum,requirements-oldest.lock settings.ini se
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-oldest notebooks lab docs docs-serve export readme lock clean
+.PHONY: help demo test test-all test-oldest notebooks lab docs docs-serve export readme lock clean
 
 help:  ## list these commands
 	@echo "make demo and make test install what they need into .venv the first time."
@@ -28,7 +28,7 @@ help:  ## list these commands
 SPREAD := -n auto --maxprocesses 4 --dist loadfile
 
 # The network is small: one thread is nearly as fast as several, and does not wait for cores that others use.
-demo test test-oldest: export OMP_NUM_THREADS ?= 1
+demo test test-all test-oldest: export OMP_NUM_THREADS ?= 1
 
 demo: $(RUNTIME)  ## train the agent on synthetic days and show what it earns on days it never saw
 	@$(PY) -m eod_exit_ppo demo
@@ -39,6 +39,9 @@ test: $(DEV) $(DOCS)  ## check everything: notebooks, modules, README, style, te
 	@$(PY) -m ruff check .
 	@$(PY) tools/notebooks.py
 	@$(PY) -m pytest -rs tests $(SPREAD)
+
+test-all: export EOD_ALL := 1
+test-all: test  ## the same with the long form of every test: all pages, all days, all notebooks in JupyterLab
 
 test-oldest: $(OLDEST)  ## run notebooks and tests with the oldest versions that the package admits
 	@$(OLD) -c 'import numpy, pandas, torch; print(*(f"{m.__name__} {m.__version__}" for m in (numpy, pandas, torch)), sep=", ")'

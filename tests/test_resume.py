@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from sizes import size
+
 from eod_exit_ppo import FactorizedPPOEOD, IntradayPanel, PPOConfig
 
 CONFIGS = {
     "stock": PPOConfig(hidden=16, epochs=30, rollouts_per_epoch=4, eval_every=7),
     "book": PPOConfig.joint(hidden=16, epochs=30, rollouts_per_epoch=4, stock_subsample=20, ppo_epochs=2, eval_every=7),
 }
-KILLS = int(os.environ.get("EOD_KILLS", 20))
+KILLS = size(5, 20)
 processes = multiprocessing.get_context("fork")  # what is imported is there at once
 
 

@@ -82,6 +82,7 @@ def _steps_of_frame(panel, table):
 def _basis_points(name, value, tickers):
     "(N,) float64 costs in basis points, from one number, one per stock, or a table by ticker."
     if hasattr(value, "keys"):
+        value = {str(k): v for k, v in value.items()}
         lacking = [t for t in tickers if t not in value]
         if lacking:
             raise ValueError(f"{name}_bps lacks {len(lacking)} tickers, the first {lacking[0]}: name every stock")

@@ -178,6 +178,7 @@ def _base(panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.nd
     times, shape = (slice(None), panel.shape) if t is None else (slice(t, t + 1), (panel.D, 1, panel.N))
     stock = np.zeros((*shape, 10), np.float32)  # column 8, exited, stays 0
     context = np.empty((*shape[:2], 5), np.float32)
+    by_name = np.argsort(panel.tickers, kind="stable")  # equal signals are ranked by ticker, whatever their order
     for days in day_blocks(shape, _CELLS):
         s = panel.signals[days]
         mean_s, std_s, *_ = _cross_section(s)
@@ -185,7 +186,8 @@ def _base(panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.nd
         context[days] = np.stack([mean, np.where(n > 0, std + 1e-12, 0), p10, p50, p90], -1)
         stock[days, ..., 0] = s[:, None]
         stock[days, ..., 1] = ((s - mean_s[:, None]) / (std_s[:, None] + 1e-12))[:, None]
-        rank = s.argsort(-1, kind="stable").argsort(-1, kind="stable")
+        rank = np.empty(s.shape)
+        rank[:, by_name] = s[:, by_name].argsort(-1, kind="stable").argsort(-1, kind="stable")
         stock[days, ..., 2] = (rank / max(1, panel.N - 1))[:, None]
         stock[days, ..., 3:8] = context[days][:, :, None]
         stock[days, ..., 9] = np.sign(panel.weights[days])[:, None]

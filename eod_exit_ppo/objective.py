@@ -176,7 +176,7 @@ def trades(self: Exits) -> pd.DataFrame:
     and payoff (both as shares of one side's capital)."""
     p, days = self.panel, PanelDays(self.panel)
     (d, n), w = np.nonzero(p.weights), days.weight.numpy().astype(np.float64)
-    step, worth = self.steps[d, n], Payoff().per_stock(torch.from_numpy(self.steps), days).numpy()[d, n]
+    step, worth = self.steps[d, n], PAYOFF.per_stock(torch.tensor(self.steps), days).numpy()[d, n]
     gross = PanelDays(p.with_costs()).mark_at(self.steps).numpy()[d, n]
     return pd.DataFrame({
         "date": p.dates[d], "ticker": p.tickers[n], "side": np.where(w[d, n] > 0, "long", "short"), "weight": w[d, n],

@@ -115,12 +115,15 @@ def _arguments(node: ast.FunctionDef, bound: bool) -> list[tuple[str, ast.arg, a
 
 
 def _said(annotation: ast.AST | None, source: Source) -> tuple[str, str]:
-    "Type and words of an annotation; `Annotated[int, Option(help=...)]`, or another name for it, has both."
+    "Type and words of an annotation; `Annotated[int, Option(help=...)]`, a call or a name for one, has both."
     if isinstance(annotation, ast.Name) and annotation.id in source.aliases:
         annotation = source.aliases[annotation.id]
-    if not (isinstance(annotation, ast.Subscript) and _name(annotation.value) == "Annotated"):
+    if isinstance(annotation, ast.Call) and len(annotation.args) > 1:  # option(int, "words", ...), of a command line
+        kind, *about = annotation.args
+    elif isinstance(annotation, ast.Subscript) and _name(annotation.value) == "Annotated":
+        kind, *about = annotation.slice.elts
+    else:
         return _text(annotation), ""
-    kind, *about = annotation.slice.elts
     words = [k.value for call in about if isinstance(call, ast.Call) for k in call.keywords if k.arg == "help"] + about
     return _text(kind), next((w.value for w in words if isinstance(w, ast.Constant) and isinstance(w.value, str)), "")
 
@@ -260,8 +263,9 @@ def read_source(text: str, name: str) -> Module:
     "A module's public things, in the order in which they are defined."
     tree, source, things, patches = ast.parse(text), Source(text), [], []
     public = exported(tree)
-    source.aliases = {_name(n.targets[0]): n.value for n in tree.body if isinstance(n, ast.Assign)
-                      and isinstance(n.value, ast.Subscript) and _name(n.value.value) == "Annotated"}
+    source.aliases = {_name(n.targets[0]): n.value for n in tree.body if isinstance(n, ast.Assign) and (
+        isinstance(n.value, ast.Subscript) and _name(n.value.value) == "Annotated"
+        or _name(n.value) in ("option", "argument"))}
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             owners = _owners(node)
@@ -273,6 +277,11 @@ def read_source(text: str, name: str) -> Module:
             things += [] if owners else [_function(node, source)]
         elif isinstance(node, ast.ClassDef):
             things.append(_class(node, source))
+        elif _name(getattr(node, "value", None)) in ("property", "cached_property"):  # Class.name = property(...)
+            at = node.targets[0]
+            owner = next((t for t in things if isinstance(at, ast.Attribute) and t.name == _name(at.value)), None)
+            if owner:
+                owner.members.append(_assigned_property(node, owner.name))
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names = [t for target in targets for t in getattr(target, "elts", [target])]

@@ -17,7 +17,7 @@ from notebooks import find_notebooks  # noqa: E402
 
 NOTEBOOKS = [p.relative_to(ROOT).as_posix() for p in find_notebooks() if p.name != "index.ipynb"]
 MODULES = sorted(p.stem for p in (ROOT / "eod_exit_ppo").glob("[!_]*.py"))
-OURS = re.compile(r"/tmp/\w|/home/\w|/root/|/work/|file://|site-packages")
+OURS = re.compile(r"/tmp/\w|/home/\w|/root/|/work/|file://|site-packages/")
 
 
 def public(module):
@@ -94,8 +94,11 @@ def test_every_public_name_has_an_entry_with_its_source(module, soups):
     for name in public(module):
         sig = soup.find("dt", id=f"eod_exit_ppo.{module}.{name}")
         if sig is None or not (sig.select_one("a .viewcode-link") or sig.select_one("a.viewcode-link")):
-            source = getattr(importlib.import_module(f"eod_exit_ppo.{module}"), name.partition(".")[0])
-            lacking += [name] if sig is None or callable(source) else []
+            home, _, member = name.partition(".")
+            thing = getattr(importlib.import_module(f"eod_exit_ppo.{module}"), home)
+            made_in = getattr(getattr(thing, member, None), "__module__", thing.__module__) if callable(thing) else ""
+            sourced = made_in in ("", f"eod_exit_ppo.{module}")  # a method that another module adds is shown there
+            lacking += [name] if sig is None or callable(thing) and (sourced or not member) else []
     assert not lacking
 
 

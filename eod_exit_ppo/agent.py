@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import sys
 import threading
 import time
 import warnings
@@ -24,10 +23,10 @@ from .checks import patch, whole_number
 from .config import PPOConfig
 from .data import IntradayPanel, Shown, day_blocks, make_synthetic_data
 from .features import FeatureSet, feature_set
-from .machine import dtype_of, on_own_threads, pick_device
+from .machine import dtype_of, on_own_threads, pick_device, progress_bar
 from .model import ActorCritic, fold_model, refresh_statistics
 from .objective import payoff
-from .policy import LearnedPolicy, check_widths, not_finite, widths_of
+from .policy import LearnedPolicy, check_widths, not_finite
 from .ppo import ppo_update
 from .rollout import Days, Rollout, rollout, sub_books
 from .weights import normalize_neutral
@@ -189,7 +188,7 @@ def _setup(self: FactorizedPPOEOD, panel, eval_panel, config, seed, device, feat
     self.device = pick_device(device)
     self.features = feature_set(config.features if features is None else features)
     if panel is not None:
-        found = widths_of(Days.of(panel[:1], self.features))
+        found = Days.of(panel[:1], self.features).widths
         if widths is not None: check_widths(self.features, found, widths)
         widths = found
     self._rows, self._sample, self._call, self._data = [], None, None, None
@@ -375,9 +374,8 @@ def train(
     require_panel(self.panel)
     whole_number("checkpoint_every", checkpoint_every, 1)
     config, todo = self._begin({k: v for k, v in given.items() if v is not None}, resume)
-    unseen = not (sys.stderr.isatty() or "ipykernel" in sys.modules)
     with _stopping(checkpoint is not None) as asked:
-        for k in tqdm(desc="training", unit="epoch", disable=unseen or not progress, **todo):
+        for k in progress_bar(progress, desc="training", unit="epoch", **todo):
             refresh = k / config.epochs < self._call["refresh_until"] or not self._rows
             try: self._rows.append(self._epoch(config, k / config.epochs, refresh))
             except FloatingPointError as error:

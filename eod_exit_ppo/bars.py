@@ -5,7 +5,6 @@
 # %% ../nbs/40_bars.ipynb #imports
 from __future__ import annotations
 import re
-import warnings
 import zlib
 from collections import Counter
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-from .checks import once, patch
+from .checks import once, patch, quietly
 
 # %% auto #0
 __all__ = ['synthetic_bars']
@@ -253,8 +252,7 @@ def _when(rows, tz, zone):
 @lru_cache
 def _calendar(name, **span):
     "A calendar of exchange_calendars; what it and pandas have to say to each other is kept quiet."
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quietly(Warning):
         import exchange_calendars as xcals
         try: return xcals.get_calendar(name, **span)
         except Exception as e: raise ValueError(f"calendar is {name!r}: {e}") from e

@@ -19,7 +19,7 @@ from .agent import FactorizedPPOEOD, StatSample, sample_rows
 from .checks import patch
 from .config import PPOConfig
 from .data import IntradayPanel
-from .features import FeatureSet, base_features, feature_set, path_features
+from .features import SHIPPED, FeatureSet, feature_set
 from .files import read_sealed, write_whole
 from .policy import not_finite
 
@@ -68,12 +68,10 @@ def probe(features: FeatureSet, T: int, extra: int, costs: bool) -> dict | None:
     return dict(T=T, extra=extra, costs=costs, stock=stock, context=context)
 
 # %% ../nbs/27_checkpoint.ipynb #e-shipped
-_SHIPPED = {f.name: f for f in (base_features, path_features)}
-
 def features_record(agent: FactorizedPPOEOD) -> dict:
     "What a checkpoint says of the features: their name, whether they ship, and else a probe."
     f, p = agent.features, agent.panel
-    if _SHIPPED.get(f.name) is f: return dict(name=f.name, shipped=True, probe=None)
+    if SHIPPED.get(f.name) is f: return dict(name=f.name, shipped=True, probe=None)
     if p is None: return agent._features_record
     return dict(name=f.name, shipped=False, probe=probe(f, p.T, p.extra.shape[3] if p.extra is not None else 0,
                                                         p.costs is not None))
@@ -86,15 +84,15 @@ def _same_numbers(a, b) -> bool:
 def features_to_use(record: dict, given) -> FeatureSet:
     "The features to go on with, and no others than those trained on. ValueError naming them, UserWarning if unsure."
     name = record["name"]
-    if record["shipped"] and given is None: return _SHIPPED[name]
+    if record["shipped"] and given is None: return SHIPPED[name]
     if given is None: raise ValueError(
         f"the agent was trained with a function for features, {name!r}, which a checkpoint cannot hold: give it, "
         "FactorizedPPOEOD.load(path, features=...)")
     given = feature_set(given)
     if record["shipped"]:
-        if given is not _SHIPPED[name]: raise ValueError(
+        if given is not SHIPPED[name]: raise ValueError(
             f"the agent was trained with the features {name!r} that ship: leave out features, or give {name!r}")
-    elif _SHIPPED.get(given.name) is given: raise ValueError(
+    elif SHIPPED.get(given.name) is given: raise ValueError(
         f"the agent was trained with a function for features, {name!r}, and not with the {given.name!r} that ship: "
         "give that function, features=...")
     elif record["probe"] is None: warnings.warn(
@@ -171,7 +169,7 @@ def read_state(path: Path) -> dict:
         F, C = state["widths"]
         if isinstance(state["features"], str):  # format 1 had the name alone
             name = state["features"]
-            state["features"] = dict(name=name, shipped=name in _SHIPPED, probe=None)
+            state["features"] = dict(name=name, shipped=name in SHIPPED, probe=None)
         version, settings = state["version"], dict(state["config"])
     config = _config_of(settings, path, version)
     return dict(state, config=config, widths=[int(F), int(C)])

@@ -5,7 +5,9 @@
 # %% ../nbs/90_checks.ipynb #imports
 from __future__ import annotations
 import re
+import warnings
 from collections.abc import Callable, Iterable
+from contextlib import contextmanager
 from inspect import unwrap
 from numbers import Integral
 import numpy as np
@@ -92,6 +94,14 @@ def refused(
         if re.search(match, str(e)): return str(e)
         raise AssertionError(f"refused with {str(e)!r}, which does not say {match!r}") from e
     raise AssertionError(f"not refused: the call returned {value!r}, and {match!r} was expected")
+
+# %% ../nbs/90_checks.ipynb #e-quiet
+@contextmanager
+def quietly(category: type = UserWarning):
+    "Warnings of this kind are not heard inside: what they say has been said before, or is nobody's business."
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category)
+        yield
 
 # %% ../nbs/90_checks.ipynb #e-patch
 def patch(f):

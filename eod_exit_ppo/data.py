@@ -121,6 +121,13 @@ def synthetic(cls: IntradayPanel, D: int = 300, T: int = 8, N: int = 800, seed: 
     return cls(*make_synthetic_data(D, T, N, seed, **options), dates=pd.bdate_range("2020-01-01", periods=D))
 
 @patch
+@property
+def arrays(self: IntradayPanel) -> dict[str, np.ndarray]:
+    "Name -> array, of those that are there; without a `tradable` that is True everywhere."
+    own = {f.name: getattr(self, f.name) for f in fields(self)}
+    return {k: a for k, a in own.items() if a is not None and not (k == "tradable" and everywhere(a))}
+
+@patch
 def with_arrays(self: IntradayPanel, **arrays) -> IntradayPanel:
     "A panel with some arrays replaced, not checked again."
     new = object.__new__(type(self))
@@ -370,10 +377,8 @@ class _PlainFile:
 @patch
 def save(self: IntradayPanel, folder, overwrite: bool = False) -> None:
     "Write the panel to a folder of its own, whole or not at all; OSError where it cannot be written."
-    arrays = {f.name: getattr(self, f.name) for f in fields(self)}
-    arrays = {k: a for k, a in arrays.items() if a is not None and not (k == "tradable" and everywhere(a))}
     def writer(a): return lambda file: np.save(_PlainFile(file.write), a, allow_pickle=False)
-    write_folder(folder, "panel", {f"{k}.npy": writer(a) for k, a in arrays.items()},
+    write_folder(folder, "panel", {f"{k}.npy": writer(a) for k, a in self.arrays.items()},
                  dict(format_version=_FORMAT, shape=list(self.shape)), overwrite)
 
 # %% ../nbs/01_data.ipynb #e-files-load
@@ -391,9 +396,7 @@ def load(cls: IntradayPanel, folder, mmap: bool = True) -> IntradayPanel:
 def fingerprint(self: IntradayPanel) -> str:
     "Sixteen hexadecimal digits that change with any value or label of the panel."
     found = hashlib.sha256()
-    for f in fields(self):
-        a = getattr(self, f.name)
-        if a is None or (f.name == "tradable" and everywhere(a)): continue
-        found.update(f"{f.name} {a.dtype.str} {a.shape}".encode())
+    for name, a in self.arrays.items():
+        found.update(f"{name} {a.dtype.str} {a.shape}".encode())
         for block in day_blocks(a.shape): found.update(a[block].tobytes())
     return found.hexdigest()[:16]

@@ -79,7 +79,7 @@ def _prepared(train, features, hidden, days_per_step, steps, generator):
     "A fresh network, and the days of each step."
     whole = Days.of(train, features) if np.prod(train.shape) <= 2**22 else None  # larger panels: a block at a time
     one = Days.of(train[:1], features) if whole is None else whole
-    model = ActorCritic(one.stock.shape[-1], one.context.shape[-1] + 2, hidden, generator=generator).eval()
+    model = ActorCritic(*one.widths, hidden, generator=generator).eval()
     def batches():
         for _ in range(steps):
             idx = torch.randint(len(train), (days_per_step,), generator=generator)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from .checks import as_array, list_of_names, once, patch, read_only, whole_number
+from .checks import as_array, list_of_names, once, patch, quietly, read_only, whole_number
 from .data import IntradayPanel, as_dates, last_mark
 from .exits import check_exit_steps, may_act
 from .files import read_arrays, write_sealed
@@ -362,8 +362,7 @@ def save(self: LiveDay, path: str | os.PathLike) -> None:
 # %% ../nbs/42_live.ipynb #e-decided-again
 def _decided_again(cls, policy, f):
     "The day of a file's arrays, decided once more by this policy, and the state that is in the file."
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of the book, said when the day was made
+    with quietly():  # what the book lacks was said when the day was made
         day = cls(policy, f["tickers"], f["signals"], f["weights"], times=f["times"], date=f["dates"][0],
                   n_extra=f["extra"].shape[-1] if "extra" in f else 0,
                   **{k: f.get(k) for k in ("prior_close", "costs", "universe")})
@@ -405,8 +404,7 @@ def replay(
     "The exit steps of days that are simulated one snapshot at a time; those of `policy.exit_steps(panel)`."
     steps, K = np.empty((panel.D, panel.N), np.int64), 0 if panel.extra is None else panel.extra.shape[-1]
     for d in range(panel.D):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of the book, said when the panel was made
+        with quietly():  # what the book lacks was said when the panel was made
             day = LiveDay(policy, panel.tickers, panel.signals[d], panel.weights[d], times=panel.times, n_extra=K,
                           date=panel.dates[d], costs=panel.costs,
                           universe=None if panel.universe is None else panel.universe[d])

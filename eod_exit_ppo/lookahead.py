@@ -4,11 +4,10 @@
 
 # %% ../nbs/11_lookahead.ipynb #imports
 from __future__ import annotations
-import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 import numpy as np
-from .checks import patch
+from .checks import patch, quietly
 from .data import IntradayPanel
 from .exits import check_exit_steps
 
@@ -44,9 +43,7 @@ def _snapshots(self: World, a):
 # %% ../nbs/11_lookahead.ipynb #e-rebuilt
 def _rebuilt(panel, **changes) -> IntradayPanel:
     "The panel with other arrays, checked anew; a made-up book may lack a side without a warning."
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return IntradayPanel(**{f.name: getattr(panel, f.name) for f in fields(panel)} | changes)
+    with quietly(): return replace(panel, **changes)
 
 # %% ../nbs/11_lookahead.ipynb #e-rebuilt-shaken
 def _shaken(x, rng) -> np.ndarray:
@@ -143,9 +140,7 @@ def check_no_lookahead(
 ) -> None:                 # raises AssertionError, naming stock, day and snapshots
     "Fail if a decision depends on later snapshots, on other days, or on stocks outside the day's universe."
     def decided(p):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the panel said what there is to say when it was built
-            return check_exit_steps(p, policy.exit_steps(p))
+        with quietly(Warning): return check_exit_steps(p, policy.exit_steps(p))
     steps = decided(panel)
     for w in other_worlds(panel, seed):
         a, b = (np.minimum(x, w.until + 1) for x in (w.before(steps), w.after(decided(w.panel))))

@@ -17,6 +17,14 @@ from .weights import normalize_neutral
 # %% auto #0
 __all__ = ['PAYOFF', 'Term', 'Payoff', 'Objective', 'PanelDays', 'payoff']
 
+# %% ../nbs/04_objective.ipynb #e-shares
+def exited_shares(
+    steps: torch.Tensor,  # (B, N) int64
+    days,                 # B days
+) -> torch.Tensor:        # (B, T, N), 1 where each stock is exited
+    "Exit steps as the shares that terms take."
+    return torch.zeros_like(days.mark).scatter_(1, steps[:, None], 1)
+
 # %% ../nbs/04_objective.ipynb #e-term
 class Term:
     """Part of what a day is worth: write `value(x, days)`, in torch, and the rest follows.
@@ -37,8 +45,7 @@ class Term:
         days,                 # B days
     ) -> torch.Tensor:        # (B,) float64
         "What each day is worth with these exit steps."
-        x = torch.zeros_like(days.mark).scatter_(1, steps[:, None], 1)
-        return self.value(x, days).double()
+        return self.value(exited_shares(steps, days), days).double()
 
 # %% ../nbs/04_objective.ipynb #e-credit
 @patch

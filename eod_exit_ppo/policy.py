@@ -18,10 +18,6 @@ from .rollout import Days, exit_chances, greedy_exits
 __all__ = ['LearnedPolicy']
 
 # %% ../nbs/25_policy.ipynb #e-widths
-def widths_of(days: Days) -> tuple[int, int]:
-    "Numbers per stock and per book, the two fractions exited among them."
-    return days.stock.shape[-1], days.context.shape[-1] + 2
-
 def check_widths(features, got, want):
     "Raise where features do not fit the network that they are given to."
     if tuple(got) != tuple(want): raise ValueError(
@@ -56,7 +52,7 @@ class LearnedPolicy:
     def _days(self, panel, t=None):
         "The days as the network takes them; ValueError where the features are not those it was built for."
         days = Days.of(panel, self.features, self._net.b2.device, torch.float64, t)
-        check_widths(self.features, widths_of(days), self.widths)
+        check_widths(self.features, days.widths, self.widths)
         return days
 
 # %% ../nbs/25_policy.ipynb #e-steps

@@ -16,7 +16,7 @@ from .data import IntradayPanel
 from .exits import may_act, net_marks
 from .features import FeatureSet
 from .model import ExitHead, FoldedNet, bernoulli_entropy, bernoulli_logp, check_width, row_heads
-from .objective import PAYOFF
+from .objective import PAYOFF, exited_shares
 from .weights import normalize_neutral
 
 # %% auto #0
@@ -55,6 +55,11 @@ class Days:
                    tensor(net_marks(panel)), tensor(panel.members), features.per_side)
 
     def __len__(self) -> int: return len(self.stock)
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        "Numbers per stock and per book, the two fractions exited among them."
+        return self.stock.shape[-1], self.context.shape[-1] + 2
 
     def take(self, idx: torch.Tensor) -> Days:
         "The days at these positions (B',), repeats allowed."
@@ -262,7 +267,7 @@ def acted(self: Rollout) -> torch.Tensor:
 @property
 def shares(self: Rollout) -> torch.Tensor:
     "(B, T, N) the shares exited: 1 where each stock is exited, as an objective takes them."
-    return torch.zeros_like(self.days.mark).scatter_(1, self.exit_step[:, None], 1)
+    return exited_shares(self.exit_step, self.days)
 
 # %% ../nbs/22_rollout.ipynb #e-roll-worth-payoff
 @patch

@@ -6,18 +6,16 @@
 from __future__ import annotations
 import inspect
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cached_property
 import numpy as np
 import pandas as pd
 import torch
 from joblib import Parallel, delayed
-from tqdm.auto import tqdm
 from .agent import FactorizedPPOEOD
 from .checks import as_array, once, patch, place, whole_number
 from .data import IntradayPanel, Shown
@@ -26,7 +24,7 @@ from .exits import Exits
 from .features import FeatureSet
 from .files import locked
 from .identity import Elsewhere
-from .machine import using_threads
+from .machine import progress_bar, using_threads
 from .config import PPOConfig
 from .style import COLOURS
 from .walk_store import KeptWalk, Unit, configurations, identities, walk_record
@@ -349,16 +347,8 @@ def _stitch(panel, folds, fits, results, tried):
 # %% ../nbs/34_walk.ipynb #e-in-order
 def _in_order(panel):
     "The panel with its numbers laid out in memory as a process would get them, so that sums round alike."
-    arrays = {f.name: getattr(panel, f.name) for f in fields(panel)}
-    odd = {k: np.ascontiguousarray(a) for k, a in arrays.items()
-           if a is not None and any(a.strides) and not a.flags.c_contiguous}
+    odd = {k: np.ascontiguousarray(a) for k, a in panel.arrays.items() if not a.flags.c_contiguous}
     return panel.with_arrays(**odd) if odd else panel
-
-# %% ../nbs/34_walk.ipynb #e-bar
-def _bar(total, done, progress):
-    "A bar, where somebody can see it."
-    unseen = not (sys.stderr.isatty() or "ipykernel" in sys.modules)
-    return tqdm(desc="walk forward", unit="fit", total=total, initial=done, disable=unseen or not progress)
 
 # %% ../nbs/34_walk.ipynb #e-run-walk
 def _run_walk(panel, folds, fits, seeds, seed, threads, jobs, kept, progress):
@@ -371,7 +361,7 @@ def _run_walk(panel, folds, fits, seeds, seed, threads, jobs, kept, progress):
     elsewhere = None if kept is None else Elsewhere.of(fits.values())
     calls = {u: delayed(_run_unit)(u, fits[u.policy], panel, *folds[u.fold], fit_seed(seed, u.fold, u.seed), threads,
                                    elsewhere) for u in units if u not in results}
-    with _bar(len(units), len(results), progress) as bar:
+    with progress_bar(progress, desc="walk forward", unit="fit", total=len(units), initial=len(results)) as bar:
         def arrived(unit, steps, history):
             if kept is not None: kept.write(unit, steps, history)
             results[unit] = steps, history

@@ -8,7 +8,6 @@ import json
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -24,9 +23,8 @@ __all__ = ['walk_record', 'Unit', 'KeptWalk']
 # %% ../nbs/33_walk_store.ipynb #e-about-panel
 def _about_panel(panel):
     "Shape and days in words, and a checksum of every array."
-    arrays = {f.name: getattr(panel, f.name) for f in fields(panel)}
     about = {"shape": " x ".join(map(str, panel.shape)), "days": f"{panel.dates[0]} .. {panel.dates[-1]}"}
-    return about | {k: checksum(a) for k, a in arrays.items() if a is not None}
+    return about | {k: checksum(a) for k, a in panel.arrays.items()}
 
 # %% ../nbs/33_walk_store.ipynb #e-record
 def walk_record(

@@ -31,7 +31,9 @@ def clock_ms(values):
     return np.where(good, np.ceil((h * 3600 + m * 60 + s) * 1000 - 1e-6), -1).astype(np.int64)
 
 # %% ../nbs/40_bars.ipynb #e-span
-def date_of(day): return np.datetime64(int(day), "D")
+def date_of(day):
+    "A day number as a date."
+    return np.datetime64(int(day), "D")
 
 def clock_label(ms):
     "A time of day as text."

@@ -4,10 +4,8 @@
 
 # %% ../nbs/27_checkpoint.ipynb #imports
 from __future__ import annotations
-import hashlib
 import io
 import os
-import re
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -20,38 +18,14 @@ from .checks import patch
 from .config import PPOConfig
 from .data import IntradayPanel
 from .features import SHIPPED, FeatureSet, feature_set
-from .files import read_sealed, write_whole
+from .files import read_sealed, write_sealed
 from .policy import not_finite
 
 # %% auto #0
-__all__ = ['sealed_at_end', 'opened_seal', 'probe', 'features_record', 'features_to_use', 'packed', 'as_bad_checkpoint',
-           'read_state', 'unpack_into']
+__all__ = ['probe', 'features_record', 'features_to_use', 'packed', 'as_bad_checkpoint', 'read_state', 'unpack_into']
 
 # %% ../nbs/27_checkpoint.ipynb #e-seal
 _FORMAT = 2  # of a checkpoint; another number when an old reader could not read it
-_TAIL = re.compile(rb"\neod_exit_ppo checkpoint, format (\d{1,6}), sha256 ([0-9a-f]{64})\n$")
-
-def sealed_at_end(body: bytes) -> bytes:
-    "Content with a last line that says what it is, and its checksum."
-    return body + f"\neod_exit_ppo checkpoint, format {_FORMAT}, sha256 {hashlib.sha256(body).hexdigest()}\n".encode()
-
-# %% ../nbs/27_checkpoint.ipynb #e-seal-opened-seal
-def opened_seal(path: Path) -> bytes:
-    "The content of a checkpoint of this format or the one before it; ValueError naming the file for anything else."
-    if not path.is_file(): raise FileNotFoundError(f"there is no checkpoint at {path}")
-    content = path.read_bytes()
-    if content.startswith(b"eod_exit_ppo checkpoint, format "): return read_sealed(path, "checkpoint", 1)
-    tail = _TAIL.search(content, max(0, len(content) - 200))
-    if not tail and b"eod_exit_ppo checkpoint" not in content[-400:] and not content.startswith(b"PK"):
-        raise ValueError(f"{path} is no checkpoint of this package: give the file that was saved")
-    if not tail: raise ValueError(f"{path} is damaged, or no checkpoint of this package: its last line, the checksum, "
-                                  "is missing; use a copy")
-    if int(tail[1]) != _FORMAT: raise ValueError(f"{path} has format {int(tail[1])}, this version of eod_exit_ppo "
-                                                 f"reads 1 to {_FORMAT}: use the version that wrote it")
-    body = content[:tail.start()]
-    if hashlib.sha256(body).hexdigest().encode() != tail[2]:
-        raise ValueError(f"{path} is damaged, its checksum is not that of its content: use a copy")
-    return body
 
 # %% ../nbs/27_checkpoint.ipynb #e-probe
 def _probe_panel(T: int, extra: int, costs: bool) -> IntradayPanel:
@@ -135,8 +109,7 @@ def save(
 
     Raises FloatingPointError for a network that is not finite: what lies at the path is kept."""
     if broken := not_finite(self.model): raise FloatingPointError(f"{broken}: not saved, {path} is as it was")
-    content = sealed_at_end(packed(self))
-    write_whole(path, lambda file: file.write(content))
+    write_sealed(path, "checkpoint", _FORMAT, packed(self), at_end=True)
     self._kept = path, len(self._rows)
 
 # %% ../nbs/27_checkpoint.ipynb #e-read
@@ -162,7 +135,7 @@ def _config_of(settings: dict, path, version) -> PPOConfig:
 # %% ../nbs/27_checkpoint.ipynb #e-read-state
 def read_state(path: Path) -> dict:
     "A checkpoint as it was packed, or an error that says what is wrong with the file."
-    body = io.BytesIO(opened_seal(path))
+    body = io.BytesIO(read_sealed(path, "checkpoint", 1, _FORMAT))
     with as_bad_checkpoint(path):
         state = torch.load(body, map_location="cpu", weights_only=True)  # tensors and plain types, nothing that runs
         if lacking := _KEYS - set(state): raise KeyError(min(lacking))

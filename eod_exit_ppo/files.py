@@ -74,9 +74,11 @@ def seal(
     kind: str,     # what it is, e.g. "checkpoint"
     version: int,  # of the format
     body: bytes,
-) -> bytes:        # the same with two lines before it
-    "Content with a line that says what it is and one with its checksum."
-    return f"eod_exit_ppo {kind}, format {version}\n{hashlib.sha256(body).hexdigest()}\n".encode() + body
+    at_end: bool = False,  # behind the body, where other readers look for its beginning
+) -> bytes:
+    "Content with a line or two that say what it is, and its checksum."
+    about, check = f"eod_exit_ppo {kind}, format {version}", hashlib.sha256(body).hexdigest()
+    return body + f"\n{about}, sha256 {check}\n".encode() if at_end else f"{about}\n{check}\n".encode() + body
 
 # %% ../nbs/91_files.ipynb #e-write-sealed
 def write_sealed(
@@ -84,26 +86,38 @@ def write_sealed(
     kind: str,     # what it is, e.g. "checkpoint"
     version: int,  # of the format
     body: bytes,
+    at_end: bool = False,  # where the seal is
 ) -> None:
     "Write `seal`ed content, as `write_whole` does."
-    write_whole(path, lambda file: file.write(seal(kind, version, body)))
+    write_whole(path, lambda file: file.write(seal(kind, version, body, at_end)))
+
+# %% ../nbs/91_files.ipynb #e-unsealed
+def _unsealed(content, ours):
+    "Format, checksum and body of content with a seal that begins with `ours`, before it or behind it; or None."
+    if content.startswith(ours):
+        version, _, rest = content[len(ours):].partition(b"\n")
+        check, end, body = rest.partition(b"\n")
+        return version, check + end, body
+    body, found, end = content.rpartition(b"\n" + ours)
+    version, _, check = end.partition(b", sha256 ")
+    return (version, check, body) if found else None
 
 # %% ../nbs/91_files.ipynb #e-read-sealed
 def read_sealed(
     path: str | os.PathLike,
-    kind: str,     # as it was written
-    version: int,  # of the format that the caller can read
-) -> bytes:        # the body
+    kind: str,       # as it was written
+    *versions: int,  # of the formats that the caller can read
+) -> bytes:          # the body
     "What `write_sealed` wrote; FileNotFoundError, or ValueError for another kind or format, or a damaged file."
     if not Path(path).is_file(): raise FileNotFoundError(f"there is no {kind} at {path}")
-    head, _, rest = Path(path).read_bytes().partition(b"\n")
-    ours = f"eod_exit_ppo {kind}, format ".encode()
-    if not head.startswith(ours): raise ValueError(f"{path} is no {kind} of this package: give the file that was saved")
-    if head != ours + str(version).encode(): raise ValueError(
-        f"{path} has format {head[len(ours):len(ours) + 20].decode(errors='replace')}, this version of eod_exit_ppo "
-        f"reads {version}: use the version that wrote it")
-    check, _, body = rest.partition(b"\n")
-    if check != hashlib.sha256(body).hexdigest().encode():
+    found = _unsealed(Path(path).read_bytes(), f"eod_exit_ppo {kind}, format ".encode())
+    if found is None: raise ValueError(f"{path} is no {kind} of this package, or a part of one: give the file that was "
+                                       "saved, whole")
+    version, check, body = found
+    if version not in [str(v).encode() for v in versions]: raise ValueError(
+        f"{path} has format {version[:20].decode(errors='replace')}, this version of eod_exit_ppo reads "
+        f"{' and '.join(map(str, versions))}: use the version that wrote it")
+    if check != f"{hashlib.sha256(body).hexdigest()}\n".encode():
         raise ValueError(f"{path} is damaged, its checksum is not that of its content: use a copy")
     return body
 

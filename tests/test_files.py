@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from eod_exit_ppo import FactorizedPPOEOD, IntradayPanel, PPOConfig
-from eod_exit_ppo.checkpoint import sealed_at_end
 from eod_exit_ppo.files import locked, seal
 
 DAMAGED = 500  # files
@@ -98,7 +97,8 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
     for write in (lambda: torch.save(dict(config=Trap()), body), lambda: body.write_bytes(pickle.dumps(Trap()))):
         write()
         found = body.read_bytes()
-        for data in (found, sealed_at_end(found), seal("checkpoint", 1, found)):  # as it is; with a fitting checksum
+        sealed = seal("checkpoint", 2, found, at_end=True), seal("checkpoint", 1, found)
+        for data in (found, *sealed):  # as it is; with a fitting checksum
             (tmp_path / "agent.pt").write_bytes(data)
             with pytest.raises(ValueError, match="no checkpoint of this package|holds what no checkpoint holds"):
                 FactorizedPPOEOD.load(tmp_path / "agent.pt")

@@ -10,7 +10,6 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
@@ -24,10 +23,10 @@ from .features import FeatureSet, feature_set
 from .limits import Limits
 from .machine import dtype_of, on_own_threads, pick_device, progress_bar, stopping
 from .model import ActorCritic, fold_model, refresh_statistics
-from .objective import PAYOFF, Term
+from .objective import Term
 from .policy import LearnedPolicy, check_widths, not_finite
 from .ppo import ppo_update
-from .rollout import Days, Rollout, StartRule, rollout, sub_books
+from .rollout import Days, Rollout, StartRule, rollout, sample_rows, sub_books
 from .terms import as_objective
 
 # %% auto #0
@@ -38,7 +37,7 @@ METRICS = dict(
     payoff="mean payoff of the epoch's sampled days, as a share of one side's capital",
     objective="mean worth of the epoch's sampled days: what is learned",
     held_out="mean worth of the greedy policy on the training days held out by keep=\"best\", in epochs with a look",
-    eval_payoff="mean worth of the greedy policy on evaluation days: its payoff, or the objective; missing in epochs without a look",
+    eval_payoff="mean worth of the greedy policy on evaluation days; missing in epochs without a look",
     approx_kl="mean of ratio - 1 - log(ratio) over the update: how far the policy has moved",
     clipfrac="share of ratios further than clip_coef from 1: how much of the data the clip has silenced",
     explained_var="1 - Var(target - value) / Var(target): 1 is a perfect value, 0 no better than a constant",
@@ -90,18 +89,6 @@ def _start_at(model, exit_probability):
     with torch.no_grad():
         model.logit_head.weight.mul_(0.1)
         model.logit_head.bias.fill_(math.log(exit_probability / (1 - exit_probability)))
-
-# %% ../nbs/26_agent.ipynb #e-sample
-class StatSample(NamedTuple):
-    "What the statistics of the normalization are taken from."
-    stock: torch.Tensor    # (R, F)
-    step: torch.Tensor     # (R,)
-    context: torch.Tensor  # (S, C+1)
-
-def sample_rows(ro, rows: int = 2**15) -> StatSample:
-    "Some rows of a rollout: enough for statistics. Of a sample, all."
-    at = torch.arange(0, len(ro.stock), max(1, len(ro.stock) // rows), device=ro.stock.device)
-    return StatSample(ro.stock[at], ro.step[at], ro.context)
 
 # %% ../nbs/26_agent.ipynb #e-messages
 def with_last_checkpoint(agent, error) -> str:
@@ -189,7 +176,8 @@ def _setup(self: FactorizedPPOEOD, panel, eval_panel, config, seed, device, feat
         widths = found
     self.objective, self.limits = as_objective(objective), limits
     self.unit = 1.0 if panel is None else typical_return(panel)
-    self.start = None if start is None else StartRule(start, self.unit, config.start_scale)
+    ready = start is None or isinstance(start, StartRule)
+    self.start = start if ready else StartRule(start, self.unit, config.start_scale)
     self._n_train, self._best = _days_to_train_on(panel, config), None
     self._rows, self._sample, self._call, self._data = [], None, None, None
     self._features_record = self._panels = self._kept = None
@@ -422,6 +410,7 @@ def _about(self: FactorizedPPOEOD):
     judged = [f"payoff {r['eval_payoff']:.6f} per day after epoch {r['epoch']}" for r in rows if "eval_payoff" in r]
     return "FactorizedPPOEOD: decides when each stock of a book is exited", [
         ("recipe", f"credit per {c.credit}, {self.features.name} features, width {c.hidden}"), ("panel", days),
+        ("learns", repr(self.objective) + ("" if self.limits is None else f" within {self.limits}")),
         ("trained", f"{len(rows)} epochs{took}"), ("judged", judged[-1] if judged else "not yet")]
 
 # %% ../nbs/26_agent.ipynb #e-main

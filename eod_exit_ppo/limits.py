@@ -22,7 +22,7 @@ __all__ = ['Limits', 'Book', 'Limited', 'ticker_rank']
 class Limits:
     """Hard limits of a book. `limits(policy)` is the policy under them.
 
-    A book that starts outside `max_net` may only come nearer. The last snapshot is free: what is left is closed there."""
+    A book that starts outside `max_net` may only come nearer. The last snapshot is free: it closes what is left."""
     max_net: float | None = None    # net exposure after the exits of a snapshot, as a share of one side's capital
     max_share: float | None = None  # share of the book that is exited at one snapshot, both sides together
 

@@ -288,6 +288,18 @@ def payoff(self: Rollout) -> torch.Tensor:
     "(B,) float64, what each day has earned."
     return PAYOFF.at(self.exit_step, self.days)
 
+# %% ../nbs/22_rollout.ipynb #e-sample
+class StatSample(NamedTuple):
+    "What the statistics of the normalization are taken from."
+    stock: torch.Tensor    # (R, F)
+    step: torch.Tensor     # (R,)
+    context: torch.Tensor  # (S, C+1)
+
+def sample_rows(ro, rows: int = 2**15) -> StatSample:
+    "Some rows of a rollout: enough for statistics. Of a sample, all."
+    at = torch.arange(0, len(ro.stock), max(1, len(ro.stock) // rows), device=ro.stock.device)
+    return StatSample(ro.stock[at], ro.step[at], ro.context)
+
 # %% ../nbs/22_rollout.ipynb #e-actors
 def draw_actors(
     n_days: int,    # B
@@ -361,7 +373,7 @@ def greedy_exits(
     net: FoldedNet,
     days: Days,     # B days
     limits: Limits | None = None,
-    uniform: Callable[[int], torch.Tensor] | None = None,  # t -> (B, N) numbers in [0, 1) to draw exits with; None: greedy
+    uniform: Callable[[int], torch.Tensor] | None = None,  # t -> (B, N) numbers in [0, 1) to draw with; None: greedy
 ) -> torch.Tensor:  # (B, N) int64
     "Exit where the head wishes for it, at a probability over 0.5, or by chance; what is still held exits at T-1."
     book = Book(days.may_act, None, limits, days.weight, days.rank)

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from numbers import Real
 import torch
-from .objective import PAYOFF, Objective, Payoff, Term
+from .objective import PAYOFF, Own, Payoff, Term
 
 # %% auto #0
 __all__ = ['TERMS', 'Impact', 'per_snapshot', 'shares_of_book', 'Neutrality', 'Risk', 'ExponentialUtility', 'parse_objective',

@@ -88,7 +88,7 @@ def of_walk(panel) -> dict[str, str]:
     result = walk_forward(panel, config, WalkForward(10, 6), 2, 1, progress=False,
                           policies={"threshold": Threshold.fit})
     return {k: digest(v) for k, v in result.exit_steps.items()} | dict(
-        history=digest(result.history.drop(columns=LATER, errors="ignore").select_dtypes("number").to_numpy(np.float64)))
+        history=digest(result.history.drop(columns=LATER).select_dtypes("number").to_numpy(np.float64)))
 
 
 def everything() -> dict:

@@ -125,7 +125,7 @@ class FactorizedPPOEOD(Shown):
         threads: int = 1,                 # torch's, while it trains and decides; another number may round otherwise
         objective: Term | str | Callable | None = None,  # what a day is worth; None: its payoff
         limits: Limits | None = None,     # hard limits of the book, in training and after
-        start=None,                       # a LevelRule that the network starts from and adds to
+        start=None,                       # a LevelRule that the network adds to; or what fits it, LeastSquaresMC.fit
     ):
         panel = IntradayPanel(signals, intraday_returns, init_weights)
         if config is None: config = PPOConfig(gamma=gamma, lam=lam)
@@ -147,7 +147,7 @@ class FactorizedPPOEOD(Shown):
         threads: int = 1,                         # torch's, while it trains and decides
         objective: Term | str | Callable | None = None,  # what a day is worth: "payoff - impact(0.03)"; None: payoff
         limits: Limits | None = None,             # hard limits of the book, in training and after
-        start=None,                               # a LevelRule that the network starts from and adds to
+        start=None,                               # a LevelRule that the network adds to; or LeastSquaresMC.fit
     ) -> FactorizedPPOEOD:
         "An agent that trains on one panel and is judged on another."
         self = cls.__new__(cls)
@@ -176,9 +176,8 @@ def _setup(self: FactorizedPPOEOD, panel, eval_panel, config, seed, device, feat
         widths = found
     self.objective, self.limits = as_objective(objective), limits
     self.unit = 1.0 if panel is None else typical_return(panel)
-    ready = start is None or isinstance(start, StartRule)
-    self.start = start if ready else StartRule(start, self.unit, config.start_scale)
     self._n_train, self._best = _days_to_train_on(panel, config), None
+    self.start = StartRule.of(start, panel and panel[:self._n_train], self.unit, config.start_scale)
     self._rows, self._sample, self._call, self._data = [], None, None, None
     self._features_record = self._panels = self._kept = None
     self._fresh_network(widths)

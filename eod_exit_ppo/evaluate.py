@@ -15,12 +15,14 @@ from .bootstrap import block_bootstrap, block_length
 from .checks import once, refuse_first
 from .data import IntradayPanel
 from .exits import Exits, may_act
+from .objective import Term
 from .style import COLOURS, colours_of
+from .terms import as_objective
 from .weights import normalize_neutral
 
 # %% auto #0
-__all__ = ['MEASURES', 'decide', 'daily_payoffs', 'Performance', 'Measure', 'compare', 'break_even', 'hazard', 'best_cut',
-           'exit_boundary', 'COLOURS', 'colours_of', 'block_bootstrap', 'block_length']
+__all__ = ['MEASURES', 'decide', 'daily_payoffs', 'Performance', 'Measure', 'worth_table', 'compare', 'break_even', 'hazard',
+           'best_cut', 'exit_boundary', 'COLOURS', 'colours_of', 'block_bootstrap', 'block_length']
 
 # %% ../nbs/31_evaluate.ipynb #all-names
 _all_ = [COLOURS, colours_of, block_bootstrap, block_length]  # made in `style` and `bootstrap`, and at home here too
@@ -139,6 +141,24 @@ def days_in_year(dates: np.ndarray) -> float:
     if dates.dtype.kind != "M" or len(dates) < 2: return 252
     return 252 / max(1, np.median(np.busday_count(dates[:-1], dates[1:])))
 
+# %% ../nbs/31_evaluate.ipynb #e-worth
+def worth_table(
+    exits: Mapping[str, Exits],
+    baseline,           # what gains are measured against: a policy or exit steps
+    objective: Term,
+    block: int | None,  # days per block of the bootstrap
+    how: dict,          # seed, n_boot, level
+) -> pd.DataFrame:      # one row per policy: objective, its gain, low, high, and the mean of each term
+    "What the days were worth by an objective."
+    base, rows = objective(Exits.of(next(iter(exits.values())).panel, baseline, "baseline")), {}
+    for name, e in exits.items():
+        gain = objective(e) - base
+        low, high = block_bootstrap(gain, block=block, **how)
+        terms = {f"term {term!r}": term(e).mean() for _, term in getattr(objective, "parts", ())}
+        rows[name] = dict(objective=objective(e).mean(), objective_gain=gain.mean(), objective_low=low,
+                          objective_high=high) | terms
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("policy")
+
 # %% ../nbs/31_evaluate.ipynb #e-compare
 def compare(
     policies: Mapping,         # name -> policy, or its exit steps (D, N); "hold" may only name what holds
@@ -148,6 +168,7 @@ def compare(
     n_boot: int = 10_000,      # draws of the bootstrap
     block: int | None = None,  # days per block; default: `block_length` of each row's daily gain
     level: float = 0.95,       # confidence of the gain's interval
+    objective=None,            # a term, a sum, or its text: its worth, its gain and each of its terms beside the payoff
     days_a_year: float | None = None,  # to annualize the Sharpe ratio; 1 leaves it daily; default: by the dates
 ) -> pd.DataFrame:             # one row per policy, the columns of MEASURES
     """Judge policies on the same days. "hold" is there as a baseline even if it isn't among the names.
@@ -163,7 +184,8 @@ def compare(
     how = dict(seed=seed, n_boot=n_boot, level=level)
     judged = {name: Performance(e, base, best, year, block, how) for name, e in exits.items()}
     rows = {name: [measure.of(p) for measure in MEASURES.values()] for name, p in judged.items()}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(MEASURES)).rename_axis("policy")
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=list(MEASURES)).rename_axis("policy")
+    return table if objective is None else table.join(worth_table(exits, baseline, as_objective(objective), block, how))
 
 # %% ../nbs/31_evaluate.ipynb #e-cost-line
 def cost_line(exits: Exits, base: Exits) -> tuple[float, float]:

@@ -32,10 +32,15 @@ class StartRule:
     unit: float    # a return of this size counts as 1
     scale: float   # how surely a fresh policy follows the rule
 
-    def __post_init__(self):
-        if isinstance(self.rule, type) or not hasattr(self.rule, "advantage"): raise TypeError(
-            f"start is {self.rule if isinstance(self.rule, type) else type(self.rule).__name__}: give a LevelRule, "
-            "such as LeastSquaresMC.fit(panel)")
+    @classmethod
+    def of(cls, start, train: IntradayPanel | None, unit: float, scale: float) -> StartRule | None:
+        "From a rule, or from a function that fits one on the training days. TypeError for anything else."
+        if start is None or isinstance(start, cls): return start
+        if callable(start) and not isinstance(start, type) and not hasattr(start, "advantage"): start = start(train)
+        if isinstance(start, type) or not hasattr(start, "advantage"): raise TypeError(
+            f"start is {start if isinstance(start, type) else type(start).__name__}: give a LevelRule, such as "
+            "LeastSquaresMC.fit(panel), or a function that fits one, such as LeastSquaresMC.fit")
+        return cls(start, unit, scale)
 
     def logits(self, panel: IntradayPanel) -> np.ndarray:
         "(D, T, N) float64, within +-30. Raises ValueError for an advantage of another shape or with NaN."

@@ -114,7 +114,7 @@ def _record_of(agent):
     costs = {k: round(float(c[0]), 6) if np.ptp(c) == 0 else None for k, c in zip(("early", "close"), costs)}
     return dict(config=asdict(agent.config), seed=agent.seed, epochs_done=len(agent.history),
                 trained_on=days(agent.panel), judged_on=days(agent.eval_panel), snapshots=agent.panel.times.tolist(),
-                costs_bps=costs)
+                costs_bps=costs, objective=repr(agent.objective), limits=agent.limits and asdict(agent.limits))
 
 # %% ../nbs/44_runs.ipynb #e-write-run
 def write_run(

@@ -18,15 +18,18 @@ import torch
 from joblib import Parallel, delayed
 from .agent import FactorizedPPOEOD
 from .checks import as_array, once, patch, place, whole_number
+from .config import PPOConfig
 from .data import IntradayPanel, Shown
 from .evaluate import compare
 from .exits import Exits
 from .features import FeatureSet
 from .files import locked
 from .identity import Elsewhere
+from .limits import Limits
 from .machine import progress_bar, using_threads
-from .config import PPOConfig
+from .objective import Term
 from .style import COLOURS
+from .terms import as_objective
 from .walk_store import KeptWalk, Unit, configurations, identities, walk_record
 
 # %% auto #0
@@ -162,8 +165,12 @@ class FitAgent:
     config: PPOConfig | None = None  # None: the default recipe
     device: str = "cpu"              # "cpu", "cuda" or "auto"
     features: str | FeatureSet | Callable | None = None  # None: those that the config names
+    objective: Term | str | Callable | None = None  # what a day is worth; None: its payoff
+    limits: Limits | None = None     # hard limits of the book
+    start: Callable | None = None    # fits the rule that the network adds to, such as LeastSquaresMC.fit
 
     def __post_init__(self):
+        object.__setattr__(self, "objective", as_objective(self.objective))
         if self.config is None: object.__setattr__(self, "config", PPOConfig())
         if not isinstance(self.config, PPOConfig):
             raise TypeError(f"config is a {type(self.config).__name__}: give a PPOConfig")
@@ -173,7 +180,9 @@ class FitAgent:
         "What the fit states of itself, for a record and its refusals."
         given = self.config.features if self.features is None else self.features
         name = getattr(given, "name", getattr(given, "__name__", str(given)))
-        return {**asdict(self.config), "device": self.device, "features": name}
+        return {**asdict(self.config), "device": self.device, "features": name,
+                "objective": repr(self.objective), "limits": repr(self.limits),
+                "start": getattr(self.start, "__qualname__", repr(self.start))}
 
 # %% ../nbs/34_walk.ipynb #e-fit-call
 @patch
@@ -184,7 +193,7 @@ def __call__(
 ):                         # LearnedPolicy, with the training's `history`
     "Train, without a look at any other day, on as many threads as the walk has set."
     agent = FactorizedPPOEOD.from_panel(train, None, self.config, seed, self.device, self.features,
-                                        torch.get_num_threads())
+                                        torch.get_num_threads(), self.objective, self.limits, self.start)
     agent.train(progress=False, eval_every=self.config.epochs + 1)
     policy = agent.policy
     policy.history = agent.history.drop(columns="seconds")  # the one column that no two runs share
@@ -206,11 +215,11 @@ def _named_fits(policies):
     return {str(k): fit for k, fit in (policies or {}).items()}
 
 # %% ../nbs/34_walk.ipynb #e-with-agent
-def _with_agent(fits, name, config, device, features):
+def _with_agent(fits, name, *of_agent):
     "The fits with the agent's in front, unless its name is None."
     if name is None and not fits: raise ValueError("there is nothing to fit: give a name for the agent, or policies")
     if name in fits: raise ValueError(f"policies has {name!r}, which is the agent's name: give one of them another")
-    return fits if name is None else {str(name): FitAgent(config, device, features), **fits}
+    return fits if name is None else {str(name): FitAgent(*of_agent), **fits}
 
 # %% ../nbs/34_walk.ipynb #e-cut
 def _cut(panel, idx):
@@ -385,6 +394,9 @@ def walk_forward(
     tried: int = 0,                       # configurations that were tried on these days before, elsewhere
     device: str = "cpu",                  # of the agent: "cpu", "cuda" or "auto"
     features: str | FeatureSet | Callable | None = None,  # of the agent; None: those that the config names
+    objective: Term | str | Callable | None = None,  # of the agent: what a day is worth; None: its payoff
+    limits: Limits | None = None,         # of the agent: hard limits of the book
+    start: Callable | None = None,        # of the agent: fits the rule that it starts from, such as LeastSquaresMC.fit
 ) -> WalkForwardResult:
     """Refit through time and decide days that no fit has seen; how the fits are spread changes nothing.
 
@@ -395,7 +407,7 @@ def walk_forward(
     for key, x, least in (("seeds", seeds, 1), ("seed", seed, 0), ("threads", threads, 1), ("tried", tried, 0)):
         whole_number(key, x, least)
     if jobs == 0: raise ValueError("jobs is 0: give 1 or more, -1 for every core, or None")
-    fits = _with_agent(_named_fits(policies), name, config, device, features)
+    fits = _with_agent(_named_fits(policies), name, config, device, features, objective, limits, start)
     splitter = WalkForward() if splitter is None else splitter
     folds, panel = check_folds(panel, splitter), _in_order(panel)
     record = walk_record(panel, splitter, folds, seed, threads, identities(fits, folder is not None), tried)

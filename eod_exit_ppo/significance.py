@@ -11,6 +11,7 @@ import numpy as np
 from .baselines import Hold
 from .checks import whole_number
 from .data import IntradayPanel
+from .evaluate import book_market, slope
 from .exits import Exits
 
 # %% auto #0
@@ -55,12 +56,6 @@ def deflated_sharpe(
     above = best_of(tried, 1 / math.sqrt(D - 1) if spread is None else spread)
     return sharpe_probability(x.mean() / x.std(ddof=1), D, above, ((e / s)**3).mean(), ((e / s)**4).mean())
 
-# %% ../nbs/35_significance.ipynb #e-market
-def book_market(panel: IntradayPanel) -> np.ndarray:
-    "(D, T) float64, the mean return since the prior close of the stocks in the book; 0 on a day without any."
-    held = (panel.weights != 0)[:, None]
-    return (panel.marks() * held).sum(2, dtype=np.float64) / np.maximum(1, held.sum(2))
-
 # %% ../nbs/35_significance.ipynb #e-share
 class MarketPart(NamedTuple):
     "What of a gain comes from net exposure to the book's market."
@@ -79,7 +74,5 @@ def market_part(
     mine, base = Exits.of(panel, policy), Exits.of(panel, Hold() if baseline is None else baseline, "baseline")
     net, moves = mine.exposure()["net"][:, :-1], book_market(panel)
     daily = ((net - base.exposure()["net"][:, :-1]) * np.diff(moves, axis=1)).sum(1)
-    day, gain = moves[:, -1] - moves[:, -1].mean(), mine.payoff() - base.payoff()
-    beta = float(day @ gain / (day @ day)) if day @ day > 0 else np.nan
     low, high = np.quantile(net, [0.05, 0.95]) if net.size else (np.nan, np.nan)
-    return MarketPart(daily, beta, float(low), float(high))
+    return MarketPart(daily, slope(mine.payoff() - base.payoff(), moves[:, -1]), float(low), float(high))

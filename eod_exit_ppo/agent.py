@@ -366,9 +366,10 @@ def train(
     """Learn. May be called again to go on, with schedules of its own; statistics that were frozen stay so.
 
     Every `eval_every` epochs a line says what `evaluate` found. With a checkpoint, Ctrl-C and SIGTERM are answered
-    when the epoch is over and saved; what a callback stops is saved, and `resume` goes on with it. Raises ValueError for settings that `PPOConfig` refuses, for an agent that was
-    loaded without a panel, and where `resume` meets other days or other settings than it was interrupted with;
-    FloatingPointError naming epoch and minibatch where the numbers stop being finite, nothing broken is saved."""
+    when the epoch is over and saved; what a callback stops is saved, and `resume` goes on with it. Raises ValueError
+    for settings that `PPOConfig` refuses, for an agent that was loaded without a panel, and where `resume` meets other
+    days or other settings than it was interrupted with; FloatingPointError naming epoch and minibatch where the
+    numbers stop being finite, nothing broken is saved."""
     given = dict(epochs=epochs, rollouts_per_epoch=rollouts_per_epoch, ppo_epochs=ppo_epochs, batch_size=batch_size,
                  stock_subsample=stock_subsample, eval_every=eval_every)
     require_panel(self.panel)

@@ -23,7 +23,7 @@ __all__ = ['MEASURES', 'decide', 'daily_payoffs', 'trades', 'Performance', 'Meas
            'best_cut', 'exit_boundary', 'COLOURS', 'colours_of', 'block_bootstrap', 'block_length', 'detectable']
 
 # %% ../nbs/31_evaluate.ipynb #all-names
-_all_ = [COLOURS, colours_of, block_bootstrap, block_length, detectable]  # made in `style` and `bootstrap`, and at home here too
+_all_ = [COLOURS, colours_of, block_bootstrap, block_length, detectable]  # made elsewhere, at home here too
 
 # %% ../nbs/31_evaluate.ipynb #e-named
 def named_policies(policies) -> dict:
@@ -162,11 +162,12 @@ MEASURES = {
                            lambda p: _mean(p.exits.early[_side(p, -1)])),
     "net": Measure("mean |long + short weight| still held after each snapshot before the close: how lopsided it gets",
                    lambda p: _mean(np.abs(p.exits.exposure()["net"][:, :-1]))),
-    "turnover": Measure("what is exited before the close per day, as a share of one side's capital: up to 2, the whole "
-                        "book", lambda p: _traded_early(p).mean()),
-    "cost": Measure("what all exits of a day cost, as a share of one side's capital", lambda p: _cost(p).mean()),
+    "turnover": Measure("what is exited before the close per day, as a share of one side's capital: 2 at most, the "
+                        "whole book", lambda p: _traded_early(p).mean()),
+    "cost": Measure("what the exits of a day cost, as a share of one side's capital", lambda p: _cost(p).mean()),
     "beta": Measure("slope of the daily gain on the mean return of the book's stocks to the close: how much of the "
-                    "market is in it; nan for a single day", lambda p: slope(p.gain, book_market(p.exits.panel)[:, -1])),
+                    "market is in it; nan for a single day",
+                    lambda p: slope(p.gain, book_market(p.exits.panel)[:, -1])),
 }
 
 # %% ../nbs/31_evaluate.ipynb #e-year

@@ -4,40 +4,22 @@
 
 # %% ../nbs/45_report.ipynb #imports
 from __future__ import annotations
-import base64
 import html
-import io
-import re
 import sys
 import warnings
-from html.parser import HTMLParser
 from pathlib import Path
 import numpy as np
 import pandas as pd
 from .evaluate import break_even, compare, daily_payoffs, exits_by_name
 from .files import write_whole
+from .page import Html, outside_requests, picture, table_html, whole_page
 from .plots import plot_costs, plot_day, plot_exit_times, plot_exposure, plot_hazard, plot_payoff
 from .runs import Judged, costs_said, holds_walk
 
 # %% auto #0
-__all__ = ['TEMPLATE', 'Html', 'table_html', 'verdict', 'headline', 'score_table', 'monthly_table', 'months', 'picture',
-           'payoff_picture', 'cost_picture', 'exit_picture', 'exposure_picture', 'day_picture', 'left_out_table',
-           'data_left_out', 'settings_table', 'settings', 'outside_requests', 'make_report']
-
-# %% ../nbs/45_report.ipynb #e-html
-class Html(str):
-    "A piece of a page; a notebook shows it as such."
-    def _repr_html_(self): return str(self)
-    def __repr__(self): return f"<{len(self)} characters of HTML>"
-
-def table_html(
-    table: pd.DataFrame,  # its cells are text, or numbers to be shown as they are
-    index: bool = False,
-) -> Html:
-    "A table, everything in it escaped; it scrolls by itself where the page is narrow."
-    with pd.option_context("display.max_colwidth", None):
-        body = table.to_html(index=index, escape=True, border=0, na_rep="", justify="left")
-    return Html(f'<div class="wide">{body}</div>')
+__all__ = ['TEMPLATE', 'verdict', 'headline', 'score_table', 'monthly_table', 'months', 'payoff_picture', 'cost_picture',
+           'exit_picture', 'exposure_picture', 'day_picture', 'left_out_table', 'data_left_out', 'settings_table',
+           'settings', 'make_report']
 
 # %% ../nbs/45_report.ipynb #e-said
 def _bps_said(x):
@@ -127,24 +109,6 @@ def months(
     t = monthly_table(run)
     shown = t.assign(**{c: t[c].map(("{:.0f}" if "days" in c else "{:+.2f}").format) for c in t})
     return table_html(shown.rename_axis(None), index=True)
-
-# %% ../nbs/45_report.ipynb #e-picture
-def picture(
-    draw,             # draws on the Axes that it is given, one after the other
-    alt: str,         # what is to be seen, in words
-    rows: int = 1,    # Axes above one another
-    height: float = 3.1,  # inches, of one
-) -> Html:
-    "A picture as a piece of the page."
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-    with rc_context({"text.parse_math": False, "font.size": 10, "axes.titlesize": 10.5, "axes.spines.top": False,
-                     "axes.spines.right": False}):
-        fig, file = Figure((5.8, rows * height), dpi=150, layout="constrained"), io.BytesIO()
-        draw(*np.atleast_1d(fig.subplots(rows, 1)))
-        fig.savefig(file, format="png")
-    data = base64.b64encode(file.getvalue()).decode()
-    return Html(f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">')
 
 # %% ../nbs/45_report.ipynb #e-date-axis
 def _date_axis(ax, panel):
@@ -251,71 +215,6 @@ def settings(run: Judged) -> Html:
     folds = run.result.folds
     return Html(table_html(settings_table(run)) + ("" if folds.empty else table_html(folds.reset_index())))
 
-# %% ../nbs/45_report.ipynb #e-style
-_STYLE = """
-:root { color-scheme: light; }
-body { margin: 0; background: #fff; color: #1a1a1a; font: 16px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
-main { max-width: 760px; margin: 0 auto; padding: 1rem 1rem 4rem; overflow-wrap: break-word; }
-h1 { font-size: 1.6rem; line-height: 1.2; margin: 1rem 0; }
-h2 { font-size: 1.2rem; margin: 2.2rem 0 .4rem; padding-top: .6rem; border-top: 1px solid #d9d9d9; }
-p { margin: .5rem 0; }
-img { display: block; width: 100%; height: auto; margin: .6rem 0; }
-.headline { border-left: 6px solid #7f7f7f; background: #f5f5f5; padding: .6rem 1rem; font-size: 1.1rem; }
-.headline span { white-space: nowrap; }
-.headline.good { border-color: #009e73; } .headline.bad { border-color: #d55e00; }
-.note { border-left: 6px solid #e69f00; padding: .2rem 1rem; background: #fdf6e7; }
-.wide { overflow-x: auto; margin: .6rem 0; }
-table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; vertical-align: top; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #e5e5e5; }
-th { font-weight: 600; } tbody th { white-space: nowrap; } td { overflow-wrap: normal; }
-pre { white-space: pre-wrap; font-size: .85rem; }
-@media print { .wide { overflow: visible; } h2 { break-after: avoid; } img, .headline { break-inside: avoid; } }
-"""
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:"
-
-# %% ../nbs/45_report.ipynb #e-page
-def _page(body, title):
-    "The whole document."
-    return (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-            f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f'<title>{html.escape(title)}</title>\n<style>{_STYLE}</style></head>\n<body><main>\n{body}\n</main></body></html>\n')
-
-# %% ../nbs/45_report.ipynb #e-outside
-class _Requests(HTMLParser):
-    "Collects what a page would load."
-    def __init__(self):
-        super().__init__()
-        self.found, self._css = [], False
-
-    def handle_starttag(self, tag, attrs):
-        self._css = tag == "style"
-        for name, value in attrs:
-            value = (value or "").strip()
-            if name == "style": self._look(value)
-            loads = name in ("src", "srcset", "poster", "background") or (name == "data" and tag == "object")
-            loads |= name in ("href", "xlink:href") and tag not in ("a", "area")
-            if loads and value and not value.startswith(("data:", "#")): self.found.append(value)
-
-    def handle_data(self, data):
-        if self._css: self._look(data)
-
-    def handle_endtag(self, tag): self._css = False
-
-    def _look(self, css):
-        links = re.findall(r"url\(\s*['\"]?([^)'\"]*)|@import\s+['\"]([^'\"]*)", css)
-        self.found += [a or b for a, b in links if not (a or b).startswith(("data:", "#"))]
-
-# %% ../nbs/45_report.ipynb #e-outside-requests
-def outside_requests(
-    page: str,     # HTML
-) -> list[str]:    # what it would load that is not in it
-    "Addresses that a browser would fetch to show a page. A link that a reader may follow is none."
-    parser = _Requests()
-    parser.feed(page)
-    parser.close()
-    return parser.found
-
 # %% ../nbs/45_report.ipynb #e-tools
 TEMPLATE = Path(__file__).with_name("report_template.ipynb") if "__file__" in globals() else None  # the one that ships
 
@@ -384,7 +283,7 @@ def _printed(nb, template, title):
     print_out = _tools()[1].HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True,
                                          exclude_output_prompt=True, exclude_anchor_links=True, embed_images=True)
     body, _ = print_out.from_notebook_node(nb, resources={"metadata": {"path": str(template.absolute().parent)}})
-    page = _page(body, title)
+    page = whole_page(body, title)
     if not (loads := outside_requests(page)): return page
     raise ValueError(f"{template.name} makes a page that would load {loads[0]}"
                      f"{f' and {len(loads) - 1} more' * (len(loads) > 1)}: put it into the page; nothing was written")

@@ -70,6 +70,12 @@ def trades(
     lists = {name: exits.trades() for name, exits in exits_by_name(policies, panel).items()}
     return pd.concat(lists, names=["policy"]).reset_index("policy").reset_index(drop=True)
 
+# %% ../nbs/31_evaluate.ipynb #e-in-sample
+def gain_in_sample(train: IntradayPanel, policy) -> float:
+    "Mean daily gain over holding on the days that a policy learned from; nan for one that can't decide those."
+    try: return float((Exits.of(train, policy).payoff() - Exits.of(train, Hold()).payoff()).mean())
+    except (ValueError, TypeError, LookupError): return np.nan
+
 # %% ../nbs/31_evaluate.ipynb #e-market
 def book_market(panel: IntradayPanel) -> np.ndarray:
     "(D, T) float64, the mean return since the prior close of the stocks in the book; 0 on a day without any."

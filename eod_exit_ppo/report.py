@@ -5,16 +5,18 @@
 # %% ../nbs/45_report.ipynb #imports
 from __future__ import annotations
 import html
+import re
 import sys
 import warnings
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from .evaluate import break_even, compare, daily_payoffs, exits_by_name
+from .evaluate import break_even, compare, daily_payoffs, exits_by_name, gain_is_sure
 from .files import write_whole
 from .page import Html, outside_requests, picture, table_html, whole_page
 from .plots import plot_costs, plot_day, plot_exit_times, plot_exposure, plot_hazard, plot_payoff
 from .runs import Judged, costs_said, holds_walk
+from .significance import deflated_sharpe, in_and_out, market_part
 
 # %% auto #0
 __all__ = ['TEMPLATE', 'verdict', 'headline', 'score_table', 'monthly_table', 'months', 'payoff_picture', 'cost_picture',
@@ -27,6 +29,8 @@ def _bps_said(x):
     return "" if np.isnan(x) else f"{1e4 * x:+,.2f}" if abs(x) < 1e-4 else f"{1e4 * x:+,.1f}"
 
 def _between(low, high): return "" if np.isnan(low) else f"{_bps_said(low)} to {_bps_said(high)}"
+
+def _chance_said(p): return "not known" if np.isnan(p) else "above 99%" if p > 0.99 else "below 1%" if p < 0.01 else f"{p:.0%}"
 
 # %% ../nbs/45_report.ipynb #e-verdict
 def verdict(
@@ -50,11 +54,26 @@ def _gain_said(run, row):
     text = (f"The gain over holding to the close was <strong>{_bps_said(row.gain)} basis points per day</strong>{sure},"
             f" {costs}, on {len(days)} days{' that had not been seen' * bool(run.unseen)}, "
             f"<span>{days[0]}</span> to <span>{days[-1]}</span>, with the policy <em>{html.escape(run.main)}</em>.")
+    if not np.isnan(row.detectable): text += (f" A true gain of {1e4 * row.detectable:.2g} or more would have been seen"
+                                              " on these days with a probability of 80%.")
     if others := _others(run):
         gains = compare(others, run.panel, n_boot=100).gain
         text += (f" The best of the {len(gains)} simple rules beside it, <em>{html.escape(gains.idxmax())}</em>, "
                  f"gained {_bps_said(gains.max())}.")
-    if run.result.tried > 1: text += f" {run.result.tried} configurations were tried on these days in all."
+    return text + _doubts(run, row)
+
+# %% ../nbs/45_report.ipynb #e-doubts
+def _daily_gain(run): return run.exits.payoff() - run.policies["hold"].payoff()
+
+def _doubts(run, row):
+    "What the days that were learned from showed, and what is left of the gain after all that was tried."
+    known, text = in_and_out(run.result)["in sample"].get(run.main, np.nan), ""
+    if not np.isnan(known): text += f" On the days that it learned from, it gained {_bps_said(known)}."
+    if run.result.tried > 1:
+        text += f" {run.result.tried} configurations were tried on these days in all"
+        sure = deflated_sharpe(_daily_gain(run), run.result.tried)
+        text += "." if np.isnan(sure) else (
+            f"; allowing for that, there is a gain with a probability of {_chance_said(sure)} (deflated Sharpe ratio).")
     return text
 
 # %% ../nbs/45_report.ipynb #e-headline
@@ -79,11 +98,15 @@ def score_table(
     out = {"policy": t.index, "payoff per day (bps)": t["mean"].map(_bps_said),
            "gain over holding (bps)": t.gain.map(_bps_said),
            "95% interval": [_between(a, b).replace(" ", "\u00a0") for a, b in zip(t.low, t.high)],
+           "could be seen (bps)": t.detectable.map(lambda x: _bps_said(x).lstrip("+")),
+           "gain in sample (bps)": in_and_out(run.result)["in sample"].reindex(t.index).map(_bps_said),
            "Sharpe, annual": t.sharpe.map("{:.2f}".format), "days above 0 (%)": share("hit_rate"),
            "worst day (%)": share("worst_day"), "largest fall (%)": share("drawdown"),
-           "exited early (%)": [f"{100 * e.early.sum() / book:.0f}" for e in every.values()]}
-    out = pd.DataFrame(out).reset_index(drop=True)
-    out.loc[out.policy == "hold", ["gain over holding (bps)", "95% interval", "exited early (%)"]] = ""
+           "exited early (%)": [f"{100 * e.early.sum() / book:.0f}" for e in every.values()],
+           "traded early (%)": share("turnover"), "costs (bps)": t.cost.map(lambda x: f"{1e4 * x:.1f}"),
+           "beta": t.beta.map("{:.2f}".format)}
+    out, none = pd.DataFrame(out).reset_index(drop=True), [c for c in out if re.search("gain|inter|seen|early|beta", c)]
+    out.loc[out.policy == "hold", none] = ""
     return out
 
 # %% ../nbs/45_report.ipynb #e-monthly
@@ -110,22 +133,13 @@ def months(
     shown = t.assign(**{c: t[c].map(("{:.0f}" if "days" in c else "{:+.2f}").format) for c in t})
     return table_html(shown.rename_axis(None), index=True)
 
-# %% ../nbs/45_report.ipynb #e-date-axis
-def _date_axis(ax, panel):
-    "Few, short dates."
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-    if panel.dates.dtype.kind != "M": return
-    ax.xaxis.set_major_locator(at := AutoDateLocator(minticks=3, maxticks=6))
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(at))
-
 # %% ../nbs/45_report.ipynb #e-payoff-picture
 def payoff_picture(run: Judged) -> Html:
     "Cumulative payoff, and what each policy earned beyond holding."
     def draw(above, below):
         plot_payoff(run.policies, run.panel, ax=above)
         plot_payoff({run.main: run.exits} | _others(run), run.panel, run.policies["hold"], ax=below)
-        below.set_title("Cumulative payoff beyond holding")
-        for ax in (above, below): _date_axis(ax, run.panel)
+        below.title.set_text("Cumulative payoff beyond holding")
     return picture(draw, "Cumulative payoff of each policy by date, and what each earned beyond holding", 2, 2.6)
 
 # %% ../nbs/45_report.ipynb #e-cost-picture
@@ -133,8 +147,10 @@ def cost_picture(run: Judged) -> Html:
     "Gain against cost, and the break-even in words."
     even = break_even(run.exits, run.panel)
     said = ("Costs do not matter here: no more weight is exited early than with holding." if even == np.inf else
-            f"The gain is gone at costs of {even:.3g} basis points for an early exit." if even > 0 else
-            "There is no gain even without costs.")
+            "There is no gain even without costs." if even <= 0 else
+            f"The gain is gone at costs of {even:.3g} basis points for an early exit."
+            if gain_is_sure(run.exits, run.policies["hold"]) else "Even where an early exit is free, these days are no "
+            "evidence of a gain: there is no cost to name at which it would be gone.")
     every = {run.main: run.exits} | _others(run)
     return Html(picture(lambda ax: plot_costs(every, run.panel, ax=ax), "Gain over holding against the cost of an "
                         f"early exit. {said}") + f"<p>{said}</p>")
@@ -150,9 +166,14 @@ def exit_picture(run: Judged) -> Html:
 
 # %% ../nbs/45_report.ipynb #e-exposure-picture
 def exposure_picture(run: Judged) -> Html:
-    "What is still held through the day."
-    return picture(lambda ax: plot_exposure(run.exits, run.panel, ax),
-                   "Long, short and net exposure still held after each snapshot")
+    "What is still held through the day, and how much of the gain is the market's."
+    part, gain = market_part(run.exits, run.panel), _daily_gain(run)
+    beta = "" if np.isnan(part.beta) else f"; the beta of the gain to it is {part.beta:+.2f}"
+    said = (f"Of the gain of {_bps_said(gain.mean())} basis points per day, {_bps_said(part.daily.mean())} come from "
+            f"net exposure to the market, the mean of the book's stocks{beta}. Net weight before the close: from "
+            f"{100 * part.low:+.1f}% to {100 * part.high:+.1f}% of one side's capital, in nine cases of ten.")
+    return Html(picture(lambda ax: plot_exposure(run.exits, run.panel, ax),
+                        "Long, short and net exposure still held after each snapshot") + f"<p>{said}</p>")
 
 # %% ../nbs/45_report.ipynb #e-day-picture
 def day_picture(
@@ -205,7 +226,8 @@ def settings_table(
     many = len(run.result.exit_steps[run.main])
     rows |= {"seeds": f"{many}, the book split evenly among them" if many > 1 else many,
              "first seed": a.get("seed", "not known"),
-             "configurations tried": f"{run.result.tried}, as far as this run knows"}
+             "configurations tried": f"{run.result.tried}, as far as this run knows",
+             "deflated Sharpe ratio": _chance_said(deflated_sharpe(_daily_gain(run), run.result.tried))}
     rows |= {f"recipe: {k}": v for k, v in a.get("config", {}).items()} | {"version of eod_exit_ppo": __version__}
     return pd.DataFrame({"setting": list(rows), "value": [str(v) for v in rows.values()]})
 

@@ -8,14 +8,15 @@ import math
 from statistics import NormalDist
 from typing import NamedTuple
 import numpy as np
+import pandas as pd
 from .baselines import Hold
 from .checks import whole_number
 from .data import IntradayPanel
-from .evaluate import book_market, slope
+from .evaluate import book_market, daily_payoffs, slope
 from .exits import Exits
 
 # %% auto #0
-__all__ = ['best_of', 'sharpe_probability', 'deflated_sharpe', 'MarketPart', 'market_part']
+__all__ = ['best_of', 'sharpe_probability', 'deflated_sharpe', 'MarketPart', 'market_part', 'in_and_out']
 
 # %% ../nbs/35_significance.ipynb #e-best-of
 def best_of(
@@ -76,3 +77,13 @@ def market_part(
     daily = ((net - base.exposure()["net"][:, :-1]) * np.diff(moves, axis=1)).sum(1)
     low, high = np.quantile(net, [0.05, 0.95]) if net.size else (np.nan, np.nan)
     return MarketPart(daily, slope(mine.payoff() - base.payoff(), moves[:, -1]), float(low), float(high))
+
+# %% ../nbs/35_significance.ipynb #e-in-out
+def in_and_out(
+    result,            # of `walk_forward`
+) -> pd.DataFrame:     # one row per policy: "in sample", "out of sample", daily gain over holding; nan where not known
+    "What the policies gain on the days that they learned from, and on those after: means of all folds and seeds."
+    every = daily_payoffs({"hold": Hold()} | result.policies(), result.book)
+    out = every[list(result.exit_steps)].sub(every["hold"], axis=0).mean()
+    known = pd.Series(dtype=float) if result.learned is None else result.learned.groupby("policy").gain.mean()
+    return pd.DataFrame({"in sample": known.reindex(out.index), "out of sample": out}).rename_axis("policy")

@@ -19,9 +19,9 @@ from .runs import Judged, costs_said, holds_walk
 from .significance import deflated_sharpe, in_and_out, market_part
 
 # %% auto #0
-__all__ = ['TEMPLATE', 'verdict', 'headline', 'score_table', 'monthly_table', 'months', 'payoff_picture', 'cost_picture',
-           'exit_picture', 'exposure_picture', 'day_picture', 'left_out_table', 'data_left_out', 'settings_table',
-           'settings', 'make_report']
+__all__ = ['TEMPLATE', 'verdict', 'headline', 'score_table', 'trading_table', 'monthly_table', 'months', 'payoff_picture',
+           'cost_picture', 'exit_picture', 'exposure_picture', 'day_picture', 'left_out_table', 'data_left_out',
+           'settings_table', 'settings', 'make_report']
 
 # %% ../nbs/45_report.ipynb #e-said
 def _bps_said(x):
@@ -30,7 +30,8 @@ def _bps_said(x):
 
 def _between(low, high): return "" if np.isnan(low) else f"{_bps_said(low)} to {_bps_said(high)}"
 
-def _chance_said(p): return "not known" if np.isnan(p) else "above 99%" if p > 0.99 else "below 1%" if p < 0.01 else f"{p:.0%}"
+def _chance_said(p):
+    return "not known" if np.isnan(p) else "above 99%" if p > 0.99 else "below 1%" if p < 0.01 else f"{p:.0%}"
 
 # %% ../nbs/45_report.ipynb #e-verdict
 def verdict(
@@ -54,21 +55,21 @@ def _gain_said(run, row):
     text = (f"The gain over holding to the close was <strong>{_bps_said(row.gain)} basis points per day</strong>{sure},"
             f" {costs}, on {len(days)} days{' that had not been seen' * bool(run.unseen)}, "
             f"<span>{days[0]}</span> to <span>{days[-1]}</span>, with the policy <em>{html.escape(run.main)}</em>.")
-    if not np.isnan(row.detectable): text += (f" A true gain of {1e4 * row.detectable:.2g} or more would have been seen"
-                                              " on these days with a probability of 80%.")
-    if others := _others(run):
-        gains = compare(others, run.panel, n_boot=100).gain
-        text += (f" The best of the {len(gains)} simple rules beside it, <em>{html.escape(gains.idxmax())}</em>, "
-                 f"gained {_bps_said(gains.max())}.")
-    return text + _doubts(run, row)
+    if not np.isnan(row.detectable): text += (f" A true gain of {_bps_said(row.detectable)[1:]} basis points "
+                                              "or more would have been seen on these days with a probability of 80%.")
+    return text
 
-# %% ../nbs/45_report.ipynb #e-doubts
+# %% ../nbs/45_report.ipynb #e-beside
 def _daily_gain(run): return run.exits.payoff() - run.policies["hold"].payoff()
 
-def _doubts(run, row):
-    "What the days that were learned from showed, and what is left of the gain after all that was tried."
+def _beside_it(run):
+    "What the best of the simple rules gained, what was gained in sample, and what is left after all that was tried."
     known, text = in_and_out(run.result)["in sample"].get(run.main, np.nan), ""
-    if not np.isnan(known): text += f" On the days that it learned from, it gained {_bps_said(known)}."
+    if others := _others(run):
+        gains = compare(others, run.panel, n_boot=100).gain
+        text += (f"The best of the {len(gains)} simple rules beside it, <em>{html.escape(gains.idxmax())}</em>, "
+                 f"gained {_bps_said(gains.max())}.")
+    if not np.isnan(known): text += f" On the days that it learned from, the policy gained {_bps_said(known)}."
     if run.result.tried > 1:
         text += f" {run.result.tried} configurations were tried on these days in all"
         sure = deflated_sharpe(_daily_gain(run), run.result.tried)
@@ -84,16 +85,16 @@ def headline(
     row = compare({run.main: run.exits}, run.panel).iloc[0]
     kind = "none" if not row.low > 0 and not row.high < 0 else "good" if row.low > 0 else "bad"
     notes = "".join(f'<p class="note">{html.escape(n)}</p>' for n in run.notes)
+    beside = f"<p>{said}</p>" if (said := _beside_it(run)) else ""
     return Html(f'<div class="headline {kind}"><p>{_gain_said(run, row)}</p>'
-                f'<p>{verdict(row.low, row.high)}</p></div>{notes}')
+                f'<p>{verdict(row.low, row.high)}</p>{beside}</div>{notes}')
 
 # %% ../nbs/45_report.ipynb #e-score
 def score_table(
     run: Judged,
 ) -> pd.DataFrame:  # text, one row per policy
     "Every policy beside holding."
-    every = exits_by_name({"hold": run.policies["hold"]} | run.result.policies(each_seed=True), run.panel)
-    t, book = compare(every, run.panel), max((run.panel.weights != 0).sum(), 1)
+    t = compare({"hold": run.policies["hold"]} | run.result.policies(each_seed=True), run.panel)
     def share(k): return (100 * t[k]).map("{:.1f}".format)
     out = {"policy": t.index, "payoff per day (bps)": t["mean"].map(_bps_said),
            "gain over holding (bps)": t.gain.map(_bps_said),
@@ -101,13 +102,23 @@ def score_table(
            "could be seen (bps)": t.detectable.map(lambda x: _bps_said(x).lstrip("+")),
            "gain in sample (bps)": in_and_out(run.result)["in sample"].reindex(t.index).map(_bps_said),
            "Sharpe, annual": t.sharpe.map("{:.2f}".format), "days above 0 (%)": share("hit_rate"),
-           "worst day (%)": share("worst_day"), "largest fall (%)": share("drawdown"),
-           "exited early (%)": [f"{100 * e.early.sum() / book:.0f}" for e in every.values()],
-           "traded early (%)": share("turnover"), "costs (bps)": t.cost.map(lambda x: f"{1e4 * x:.1f}"),
-           "beta": t.beta.map("{:.2f}".format)}
-    out, none = pd.DataFrame(out).reset_index(drop=True), [c for c in out if re.search("gain|inter|seen|early|beta", c)]
+           "worst day (%)": share("worst_day"), "largest fall (%)": share("drawdown")}
+    out, none = pd.DataFrame(out).reset_index(drop=True), [c for c in out if re.search("gain|interval|seen", c)]
     out.loc[out.policy == "hold", none] = ""
     return out
+
+# %% ../nbs/45_report.ipynb #e-trading
+def trading_table(
+    run: Judged,
+) -> pd.DataFrame:  # text, one row per policy
+    "Turnover, costs, net exposure and beta of every policy."
+    t, book = compare(run.policies, run.panel, n_boot=100), max((run.panel.weights != 0).sum(), 1)
+    return pd.DataFrame({
+        "policy": t.index,
+        "positions exited early (%)": [f"{100 * e.early.sum() / book:.0f}" for e in run.policies.values()],
+        "traded before the close (% of one side)": (100 * t.turnover).map("{:.1f}".format),
+        "costs per day (bps)": (1e4 * t.cost).map("{:.1f}".format), "net weight, mean (%)": (100 * t.net).map("{:.1f}".format),
+        "beta of the gain": t.beta.map("{:+.2f}".format)}).reset_index(drop=True)
 
 # %% ../nbs/45_report.ipynb #e-monthly
 def monthly_table(

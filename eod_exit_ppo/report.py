@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from .evaluate import break_even, compare, daily_payoffs, exits_by_name, gain_is_sure
+from .evaluate import break_even, compare, daily_payoffs, gain_is_sure
 from .files import write_whole
 from .page import Html, outside_requests, picture, table_html, whole_page
 from .plots import plot_costs, plot_day, plot_exit_times, plot_exposure, plot_hazard, plot_payoff
@@ -117,7 +117,8 @@ def trading_table(
         "policy": t.index,
         "positions exited early (%)": [f"{100 * e.early.sum() / book:.0f}" for e in run.policies.values()],
         "traded before the close (% of one side)": (100 * t.turnover).map("{:.1f}".format),
-        "costs per day (bps)": (1e4 * t.cost).map("{:.1f}".format), "net weight, mean (%)": (100 * t.net).map("{:.1f}".format),
+        "costs per day (bps)": (1e4 * t.cost).map("{:.1f}".format),
+        "net weight, mean (%)": (100 * t.net).map("{:.1f}".format),
         "beta of the gain": t.beta.map("{:+.2f}".format)}).reset_index(drop=True)
 
 # %% ../nbs/45_report.ipynb #e-monthly

@@ -84,7 +84,7 @@ def plot_day(
     for i in np.atleast_1d(_spread_of_positions(one) if stocks is None else stocks):
         _draw_path(ax, paths[:, i], steps[i], COLOURS["long" if w[i] > 0 else "short" if w[i] < 0 else "hold"])
     ax.axhline(0, color=COLOURS["hold"], lw=0.8, zorder=0)
-    ax.set(title=f"{one.dates[0]}: long (blue) and short (orange) positions, and their exits",
+    ax.set(title=f"{one.dates[0]}: long (blue), short (orange), and exits (dots)",
            xlabel="snapshot", ylabel="return since prior close (%)")
     snapshot_ticks(ax, ["prior\nclose", *panel.times], -1)
     return ax

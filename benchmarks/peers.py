@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from results import peak_memory, table, write_section
 
-from eod_exit_ppo.agent import FactorizedPPOEOD, typical_return
+from eod_exit_ppo.advantages import typical_return
+from eod_exit_ppo.agent import FactorizedPPOEOD
 from eod_exit_ppo.baselines import ExactOptimum, Hold, LeastSquaresMC, aligned_marks, in_blocks
 from eod_exit_ppo.data import IntradayPanel
 from eod_exit_ppo.direct import DirectGradient

@@ -6,13 +6,16 @@
 from __future__ import annotations
 import math
 from dataclasses import dataclass
+import numpy as np
 import torch
 from .config import PPOConfig
+from .data import IntradayPanel, day_blocks
 from .objective import PAYOFF, Term
 from .rollout import Rollout
+from .weights import normalize_neutral
 
 # %% auto #0
-__all__ = ['gae', 'standardize', 'Credit', 'book_credit', 'stock_credit', 'explained_var', 'give_credit']
+__all__ = ['FEW', 'gae', 'standardize', 'Credit', 'book_credit', 'typical_return', 'stock_credit', 'explained_var', 'give_credit']
 
 # %% ../nbs/23_advantages.ipynb #e-check
 def _check(rewards, **others) -> None:
@@ -86,7 +89,21 @@ def book_credit(
     weight = torch.ones_like(adv)
     return Credit(_normalized(adv, weight, config), ret, ro.book_value, weight, False)
 
+# %% ../nbs/23_advantages.ipynb #e-unit
+def typical_return(
+    panel: IntradayPanel,  # the days that are trained on
+) -> float:                # root mean square of the returns to the close, weighted by capital; 1 if there are none
+    "The unit in which rewards and values are learned, so that they are neither tiny nor huge."
+    total = capital = 0.0
+    for days in day_blocks(panel.shape):
+        part = panel[days]
+        w, r = np.abs(normalize_neutral(part.weights)).astype(np.float64), part.marks()[:, -1].astype(np.float64)
+        total, capital = total + (w * r * r).sum(), capital + w.sum()
+    return math.sqrt(total / capital) if total > 0 else 1.0
+
 # %% ../nbs/23_advantages.ipynb #e-stock
+FEW = 32  # stocks; in a book of so many each exit's credit is the exact difference, unless told otherwise
+
 def stock_credit(
     ro: Rollout,        # R rows
     config: PPOConfig,  # gamma, lam, adv_norm
@@ -94,8 +111,10 @@ def stock_credit(
     objective: Term = PAYOFF,  # what a day is worth
 ) -> Credit:            # one entry per row
     "One advantage per stock and step: the objective's credit at the exit is its reward, its weight what it counts."
-    days, exits = ro.days, ro.dense(ro.action).bool()
-    worth = (objective.credit(ro.shares, days) * (torch.ones_like(days.weight[0, 0]) / unit)).transpose(0, 1)
+    days, exits = ro.days, ro.dense(ro.exited)
+    exact = config.marginal == "exact" or config.marginal == "auto" and ro.shape[2] <= FEW
+    credit = objective.difference if exact else objective.credit
+    worth = (credit(ro.shares, days) * (torch.ones_like(days.weight[0, 0]) / unit)).transpose(0, 1)
     terminal = exits.clone()
     terminal[-1] = True
     adv, ret = gae(worth * terminal, ro.dense(ro.stock_value), terminal, config.gamma, config.lam, ro.acted)

@@ -6,50 +6,38 @@
 from __future__ import annotations
 import math
 import os
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import replace
-from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
 from tqdm.auto import tqdm
-from .advantages import Credit, explained_var, give_credit
+from .advantages import Credit, explained_var, give_credit, typical_return
 from .checks import patch, whole_number
 from .config import PPOConfig
-from .data import IntradayPanel, Shown, day_blocks, make_synthetic_data
+from .data import IntradayPanel, Shown, make_synthetic_data
+from .exits import Exits
 from .features import FeatureSet, feature_set
-from .machine import dtype_of, on_own_threads, pick_device, progress_bar
+from .limits import Limits
+from .machine import dtype_of, on_own_threads, pick_device, progress_bar, stopping
 from .model import ActorCritic, fold_model, refresh_statistics
-from .objective import payoff
+from .objective import Term
 from .policy import LearnedPolicy, check_widths, not_finite
 from .ppo import ppo_update
-from .rollout import Days, Rollout, rollout, sub_books
-from .weights import normalize_neutral
+from .rollout import Days, Rollout, StartRule, rollout, sample_rows, sub_books
+from .terms import as_objective
 
 # %% auto #0
-__all__ = ['METRICS', 'typical_return', 'FactorizedPPOEOD', 'main']
-
-# %% ../nbs/26_agent.ipynb #e-unit
-def typical_return(
-    panel: IntradayPanel,  # the days that are trained on
-) -> float:                # root mean square of the returns to the close, weighted by capital; 1 if there are none
-    "The unit in which rewards and values are learned, so that they are neither tiny nor huge."
-    total = capital = 0.0
-    for days in day_blocks(panel.shape):
-        part = panel[days]
-        w, r = np.abs(normalize_neutral(part.weights)).astype(np.float64), part.marks()[:, -1].astype(np.float64)
-        total, capital = total + (w * r * r).sum(), capital + w.sum()
-    return math.sqrt(total / capital) if total > 0 else 1.0
+__all__ = ['METRICS', 'FactorizedPPOEOD', 'main']
 
 # %% ../nbs/26_agent.ipynb #e-metrics
 METRICS = dict(
     payoff="mean payoff of the epoch's sampled days, as a share of one side's capital",
-    eval_payoff="mean payoff of the greedy policy on evaluation days; missing in epochs without a look",
+    objective="mean worth of the epoch's sampled days: what is learned",
+    held_out="mean worth of the greedy policy on the training days held out by keep=\"best\", in epochs with a look",
+    eval_payoff="mean worth of the greedy policy on evaluation days; missing in epochs without a look",
     approx_kl="mean of ratio - 1 - log(ratio) over the update: how far the policy has moved",
     clipfrac="share of ratios further than clip_coef from 1: how much of the data the clip has silenced",
     explained_var="1 - Var(target - value) / Var(target): 1 is a perfect value, 0 no better than a constant",
@@ -84,38 +72,22 @@ def _seeds(seed):
     "Three independent seeds: for the first weights, for training, for drawing evaluation days."
     return np.random.SeedSequence(whole_number("seed", seed)).generate_state(3).tolist()
 
+def _days_to_train_on(panel, config) -> int:
+    "All of the panel's days, or with keep=\"best\" the first three quarters."
+    if config.keep == "last" or panel is None: return len(panel or ())
+    if len(panel) < 4: raise ValueError(f"keep is 'best', but the panel has {len(panel)} days: give at least 4")
+    return len(panel) - len(panel) // 4
+
 # %% ../nbs/26_agent.ipynb #e-start
+def _nothing_to_add(model):
+    "Make a fresh network leave its start as it is."
+    with torch.no_grad(): model.logit_head.weight.zero_(), model.logit_head.bias.zero_()
+
 def _start_at(model, exit_probability):
     "Make a fresh policy exit with about this probability, whatever it sees."
     with torch.no_grad():
         model.logit_head.weight.mul_(0.1)
         model.logit_head.bias.fill_(math.log(exit_probability / (1 - exit_probability)))
-
-# %% ../nbs/26_agent.ipynb #e-sample
-class StatSample(NamedTuple):
-    "What the statistics of the normalization are taken from."
-    stock: torch.Tensor    # (R, F)
-    step: torch.Tensor     # (R,)
-    context: torch.Tensor  # (S, C+1)
-
-def sample_rows(ro, rows: int = 2**15) -> StatSample:
-    "Some rows of a rollout: enough for statistics. Of a sample, all."
-    at = torch.arange(0, len(ro.stock), max(1, len(ro.stock) // rows), device=ro.stock.device)
-    return StatSample(ro.stock[at], ro.step[at], ro.context)
-
-# %% ../nbs/26_agent.ipynb #e-stopping
-@contextmanager
-def _stopping(gently):
-    "Ctrl-C and SIGTERM put what to raise into a list instead of raising it; the second time they act at once."
-    asked, before = [], {}
-    def handler(number, frame):
-        signal.signal(number, before[number])
-        asked.append(KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number))
-    if gently and threading.current_thread() is threading.main_thread():
-        before = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
-    try: yield asked
-    finally:
-        for number, old in before.items(): signal.signal(number, old)
 
 # %% ../nbs/26_agent.ipynb #e-messages
 def with_last_checkpoint(agent, error) -> str:
@@ -150,10 +122,14 @@ class FactorizedPPOEOD(Shown):
         config: PPOConfig | None = None,  # None: the default recipe with this gamma and lam; else it brings its own
         n_train_days: int | None = None,  # the first days, to train on; None: all but the last third
         threads: int = 1,                 # torch's, while it trains and decides; another number may round otherwise
+        objective: Term | str | Callable | None = None,  # what a day is worth; None: its payoff
+        limits: Limits | None = None,     # hard limits of the book, in training and after
+        start=None,                       # a LevelRule that the network starts from and adds to
     ):
         panel = IntradayPanel(signals, intraday_returns, init_weights)
         if config is None: config = PPOConfig(gamma=gamma, lam=lam)
-        self._setup(*_hold_out(panel, n_train_days), config, seed, device, threads=threads)
+        self._setup(*_hold_out(panel, n_train_days), config, seed, device, threads=threads, objective=objective,
+                    limits=limits, start=start)
         if (gamma, lam) not in ((1.0, 0.95), (config.gamma, config.lam)): raise ValueError(
             f"gamma={gamma} and lam={lam} were given beside a config that has {config.gamma} and {config.lam}: "
             "say it in the config alone")
@@ -168,21 +144,27 @@ class FactorizedPPOEOD(Shown):
         device: str = "cpu",                      # "cpu", "cuda" or "auto"
         features: str | FeatureSet | Callable | None = None,  # None: those that the config names
         threads: int = 1,                         # torch's, while it trains and decides
+        objective: Term | str | Callable | None = None,  # what a day is worth: "payoff - impact(0.03)"; None: payoff
+        limits: Limits | None = None,             # hard limits of the book, in training and after
+        start=None,                               # a LevelRule that the network starts from and adds to
     ) -> FactorizedPPOEOD:
         "An agent that trains on one panel and is judged on another."
         self = cls.__new__(cls)
         self._setup(panel, eval_panel, PPOConfig() if config is None else config, seed, device, features,
-                    threads=threads)
+                    threads=threads, objective=objective, limits=limits, start=start)
         return self
 
 # %% ../nbs/26_agent.ipynb #e-setup
 @patch
-def _setup(self: FactorizedPPOEOD, panel, eval_panel, config, seed, device, features=None, widths=None, threads=1):
+def _setup(self: FactorizedPPOEOD, panel, eval_panel, config, seed, device, features=None, widths=None, threads=1,
+           objective=None, limits=None, start=None):
     "Everything but the arrays' own checks; `widths` are those of a checkpoint."
     if not isinstance(config, PPOConfig): raise TypeError(f"config is a {type(config).__name__}: give a PPOConfig")
     for name, p in (("panel", panel), ("eval_panel", eval_panel)):
         if not (p is None or isinstance(p, IntradayPanel)):
             raise TypeError(f"{name} is a {type(p).__name__}: give an IntradayPanel")
+    if not (limits is None or isinstance(limits, Limits)): raise TypeError(
+        f"limits is a {type(limits).__name__}: give Limits(max_net=..., max_share=...)")
     self.panel, self.eval_panel = panel, panel if eval_panel is None else eval_panel
     self.config, self.seed, self.threads = config, seed, whole_number("threads", threads, 1)
     self.device = pick_device(device)
@@ -191,6 +173,11 @@ def _setup(self: FactorizedPPOEOD, panel, eval_panel, config, seed, device, feat
         found = Days.of(panel[:1], self.features).widths
         if widths is not None: check_widths(self.features, found, widths)
         widths = found
+    self.objective, self.limits = as_objective(objective), limits
+    self.unit = 1.0 if panel is None else typical_return(panel)
+    ready = start is None or isinstance(start, StartRule)
+    self.start = start if ready else StartRule(start, self.unit, config.start_scale)
+    self._n_train, self._best = _days_to_train_on(panel, config), None
     self._rows, self._sample, self._call, self._data = [], None, None, None
     self._features_record = self._panels = self._kept = None
     self._fresh_network(widths)
@@ -206,23 +193,23 @@ def _fresh_network(self: FactorizedPPOEOD, widths):
     self.model = ActorCritic(*widths, self.config.hidden, self.config.credit == "stock",
                              torch.Generator().manual_seed(first)).to(self.device).eval()
     if self.config.initial_exit is not None: _start_at(self.model, self.config.initial_exit)
+    if self.start is not None: _nothing_to_add(self.model)
     self.optimizer = _adam(self.model, self.config)
 
 # %% ../nbs/26_agent.ipynb #e-fresh-ready
 @patch
 def _ready(self: FactorizedPPOEOD, panel):
-    "The unit of learning, and the features of a panel that is not too large."
-    self.unit = 1.0 if panel is None else typical_return(panel)
+    "The features of a panel that is not too large."
     self._dtype = torch.float32 if panel is None else dtype_of(self.config.precision, self.device)
     small = panel is not None and np.prod(panel.shape) <= _KEPT
-    self._days = Days.of(panel, self.features, self.device, self._dtype) if small else None
+    self._days = Days.of(panel, self.features, self.device, self._dtype, start=self.start) if small else None
 
 # %% ../nbs/26_agent.ipynb #e-look
 @patch
 @property
 def policy(self: FactorizedPPOEOD) -> LearnedPolicy:
     "What has been learned so far, as a policy of its own; it stays as it is when training goes on."
-    return LearnedPolicy(self.model, self.features, self.threads)
+    return LearnedPolicy(self.model, self.features, self.threads, self.start, self.limits)
 
 @patch
 @property
@@ -235,12 +222,12 @@ def history(self: FactorizedPPOEOD) -> pd.DataFrame:
 def evaluate(
     self: FactorizedPPOEOD,
     n_days: int = 64,  # that many evaluation days, or all if there are fewer
-) -> float:            # their mean payoff
-    "Mean payoff of the policy on days drawn without replacement, by a generator that training never sees."
+) -> float:            # the mean of what they were worth: the payoff, or what the agent's objective says
+    "Mean worth of the policy on days drawn without replacement, by a generator that training never sees."
     days = require_panel(self.eval_panel)
     whole_number("n_days", n_days, 1)
     drawn = torch.randperm(len(days), generator=self.eval_generator)[:n_days].sort().values.numpy()
-    return float(payoff(days[drawn], self.policy.exit_steps(days[drawn])).mean())
+    return float(self.objective(Exits.of(days[drawn], self.policy)).mean())
 
 # %% ../nbs/26_agent.ipynb #e-three
 @patch
@@ -255,17 +242,18 @@ def rollout_days(
     A subsample with the config's redraw="step" is drawn anew at every step, and the other stocks hold on; with
     redraw="day" the few stocks are a book of their own, and the rollout is of that book."""
     idx = torch.as_tensor(days_idx)
-    days = (Days.of(require_panel(self.panel)[idx.cpu().numpy()], self.features, self.device, self._dtype)
+    days = (Days.of(require_panel(self.panel)[idx.cpu().numpy()], self.features, self.device, self._dtype,
+                    start=self.start)
             if self._days is None else self._days.take(idx.to(self.device)))
     with torch.no_grad(): net = fold_model(self.model)
-    if self.config.redraw == "step": return rollout(net, days, self.generator, stock_subsample)
-    return rollout(net, sub_books(days, stock_subsample, self.generator), self.generator)
+    if self.config.redraw == "step": return rollout(net, days, self.generator, stock_subsample, self.limits)
+    return rollout(net, sub_books(days, stock_subsample, self.generator), self.generator, limits=self.limits)
 
 # %% ../nbs/26_agent.ipynb #e-three-compute-gae
 @patch
 def compute_gae(self: FactorizedPPOEOD, rollout: Rollout) -> Credit:
     "Which decision deserves what: the advantages that the config's kind of credit asks for."
-    return give_credit(rollout, self.config, self.unit)
+    return give_credit(rollout, self.config, self.unit, self.objective)
 
 # %% ../nbs/26_agent.ipynb #e-update
 @patch
@@ -288,7 +276,7 @@ def ppo_update(
 def _draw(self: FactorizedPPOEOD, config):
     "A round of days, drawn with replacement, simulated."
     size = (config.rollouts_per_epoch,)
-    days = torch.randint(len(self.panel), size, generator=self.generator, device=self.device)
+    days = torch.randint(self._n_train, size, generator=self.generator, device=self.device)
     return self.rollout_days(days, config.stock_subsample)
 
 # %% ../nbs/26_agent.ipynb #e-epoch-epoch
@@ -308,6 +296,7 @@ def _epoch(self: FactorizedPPOEOD, config, share, refresh) -> dict:
     if broken := not_finite(self.model): raise FloatingPointError(f"{broken} after a step: lower lr or ppo_epochs")
     p = ro.logp.exp()
     return dict(epoch=len(self._rows) + 1, payoff=float(ro.payoff.mean()), **row,
+                objective=float(self.objective.at(ro.exit_step, ro.days).mean()),
                 explained_var=explained_var(credit) if len(credit.ret) else math.nan,
                 entropy=float(ro.entropy.mean()), lr=lr,
                 saturated=float(((p < 1e-3) | (p > 1 - 1e-3)).float().mean()), seconds=time.perf_counter() - start)
@@ -366,16 +355,16 @@ def train(
     """Learn. May be called again to go on, with schedules of its own; statistics that were frozen stay so.
 
     Every `eval_every` epochs a line says what `evaluate` found. With a checkpoint, Ctrl-C and SIGTERM are answered
-    when the epoch is over and saved; what a callback stops is saved, and `resume` goes on with it. Raises ValueError
-    for settings that `PPOConfig` refuses, for an agent that was loaded without a panel, and where `resume` meets other
-    days or other settings than it was interrupted with; FloatingPointError naming epoch and minibatch where the
-    numbers stop being finite, nothing broken is saved."""
+    when the epoch is over and saved; a callback's stop is saved too, and `resume` goes on with it. Raises ValueError
+    for settings that `PPOConfig` refuses, for an agent without a panel, and where `resume` meets other days or settings
+    than before; FloatingPointError naming epoch and minibatch where numbers stop being finite, none of them saved."""
     given = dict(epochs=epochs, rollouts_per_epoch=rollouts_per_epoch, ppo_epochs=ppo_epochs, batch_size=batch_size,
                  stock_subsample=stock_subsample, eval_every=eval_every)
     require_panel(self.panel)
     whole_number("checkpoint_every", checkpoint_every, 1)
     config, todo = self._begin({k: v for k, v in given.items() if v is not None}, resume)
-    with _stopping(checkpoint is not None) as asked:
+    if not resume: self._keep_best(config, config.eval_every)
+    with stopping(checkpoint is not None) as asked:
         for k in progress_bar(progress, desc="training", unit="epoch", **todo):
             refresh = k / config.epochs < self._call["refresh_until"] or not self._rows
             try: self._rows.append(self._epoch(config, k / config.epochs, refresh))
@@ -384,8 +373,9 @@ def train(
             self._call["done"] = k + 1
             self._look(config, progress)
             enough = callback is not None and isinstance(go := callback(self), (bool, np.bool_)) and not go
-            last = enough or k + 1 == config.epochs or asked
-            if checkpoint is not None and (last or (k + 1) % checkpoint_every == 0): self.save(checkpoint)
+            last = enough or k + 1 == config.epochs
+            self._keep_best(config, k + 1, last)
+            if checkpoint is not None and (last or asked or (k + 1) % checkpoint_every == 0): self.save(checkpoint)
             if enough: break
             if asked and k + 1 < config.epochs: raise asked[0]
 
@@ -393,10 +383,21 @@ def train(
 @patch
 def _look(self: FactorizedPPOEOD, config, aloud) -> None:
     "Every so many epochs: evaluate, and say so where that is wanted."
-    row = self._rows[-1]
-    if row["epoch"] % config.eval_every: return
+    if (row := self._rows[-1])["epoch"] % config.eval_every: return
     row["eval_payoff"] = self.evaluate()
     if aloud: tqdm.write(f"Epoch {row['epoch']:03d} | Eval avg EOD PnL {row['eval_payoff']:.6f}")
+
+# %% ../nbs/26_agent.ipynb #e-keep
+@patch
+def _keep_best(self: FactorizedPPOEOD, config, done, last=False) -> None:
+    "With keep=\"best\": look at the held-out training days, remember the best network, and end with it."
+    if config.keep == "last" or done % config.eval_every and not last: return
+    held_out = self.panel[self._n_train:]
+    worth = float(self.objective(Exits.of(held_out, self.policy)).mean())
+    if self._rows: self._rows[-1]["held_out"] = worth
+    if self._best is None or worth > self._best[0]:
+        self._best = worth, {k: x.clone() for k, x in self.model.state_dict().items()}
+    if last: self.model.load_state_dict(self._best[1])
 
 # %% ../nbs/26_agent.ipynb #e-about
 @patch
@@ -408,6 +409,7 @@ def _about(self: FactorizedPPOEOD):
     judged = [f"payoff {r['eval_payoff']:.6f} per day after epoch {r['epoch']}" for r in rows if "eval_payoff" in r]
     return "FactorizedPPOEOD: decides when each stock of a book is exited", [
         ("recipe", f"credit per {c.credit}, {self.features.name} features, width {c.hidden}"), ("panel", days),
+        ("learns", repr(self.objective) + ("" if self.limits is None else f" within {self.limits}")),
         ("trained", f"{len(rows)} epochs{took}"), ("judged", judged[-1] if judged else "not yet")]
 
 # %% ../nbs/26_agent.ipynb #e-main

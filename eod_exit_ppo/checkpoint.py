@@ -13,16 +13,24 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 import numpy as np
 import torch
-from .agent import FactorizedPPOEOD, StatSample, sample_rows
+from .agent import FactorizedPPOEOD
+from .baselines import ExactOptimum, LeastSquaresMC, Threshold, own_state
 from .checks import patch
 from .config import PPOConfig
 from .data import IntradayPanel
+from .exits import Exits, first_exit, may_act
 from .features import SHIPPED, FeatureSet, feature_set
 from .files import read_sealed, write_sealed
+from .limits import Limits
+from .objective import Term
 from .policy import not_finite
+from .rollout import StartRule, StatSample, sample_rows
+from .terms import as_objective, parse_objective
 
 # %% auto #0
-__all__ = ['probe', 'features_record', 'features_to_use', 'packed', 'as_bad_checkpoint', 'read_state', 'unpack_into']
+__all__ = ['KNOWN', 'probe', 'features_record', 'objective_record', 'objective_to_use', 'rule_record', 'rule_from',
+           'start_record', 'start_to_use', 'features_to_use', 'packed', 'as_bad_checkpoint', 'read_state',
+           'unpack_into']
 
 # %% ../nbs/27_checkpoint.ipynb #e-seal
 _FORMAT = 2  # of a checkpoint; another number when an old reader could not read it
@@ -53,6 +61,83 @@ def features_record(agent: FactorizedPPOEOD) -> dict:
 def _same_numbers(a, b) -> bool:
     return a is not None and b is not None and all(a[k].shape == b[k].shape and torch.allclose(
         a[k], b[k], rtol=1e-4, atol=1e-6) for k in ("stock", "context"))
+
+# %% ../nbs/27_checkpoint.ipynb #e-goal
+def _worth_probe(objective) -> torch.Tensor | None:
+    "What an objective gives for made-up exits; None where it can't be tried on them."
+    p = _probe_panel(5, 0, False)
+    try: return torch.from_numpy(objective(Exits.of(p, first_exit(may_act(p) & (p.returns > 0)))))
+    except Exception: return None
+
+def objective_record(objective) -> dict:
+    "What a checkpoint says of the objective: its text, whether that is enough, and else a probe."
+    try: shipped = parse_objective(repr(objective)) == objective
+    except ValueError: shipped = False
+    return dict(text=repr(objective), shipped=shipped, probe=None if shipped else _worth_probe(objective))
+
+def objective_to_use(record: dict, given) -> Term:
+    "The objective to go on with. ValueError where another is given, or none and the file can't hold it."
+    text = record["text"]
+    if given is None:
+        if record["shipped"]: return parse_objective(text)
+        raise ValueError(f"the agent was trained on a function of one's own, {text!r}, which a checkpoint cannot hold: "
+                         "give it, FactorizedPPOEOD.load(path, objective=...)")
+    given = as_objective(given)
+    same = given == parse_objective(text) if record["shipped"] else record["probe"] is None or (
+        (probe := _worth_probe(given)) is not None and torch.allclose(probe, record["probe"], rtol=1e-4, atol=1e-7))
+    if not same: raise ValueError(f"the objective given, {given!r}, is not the one the agent was trained on, {text!r}")
+    return given
+
+# %% ../nbs/27_checkpoint.ipynb #e-rule
+KNOWN = {c.__name__: c for c in (Threshold, ExactOptimum, LeastSquaresMC, own_state)}
+
+def rule_record(x):
+    "A rule that ships as plain types and tensors; TypeError naming what can't be written down."
+    if isinstance(x, np.ndarray): return dict(array=torch.from_numpy(np.array(x)))
+    if x is None or isinstance(x, (bool, int, float, str)): return x
+    if isinstance(x, np.generic): return x.item()
+    if isinstance(x, tuple): return dict(items=[rule_record(y) for y in x])
+    if callable(x) and KNOWN.get(getattr(x, "__name__", "")) is x: return dict(known=x.__name__)
+    if KNOWN.get(type(x).__name__) is type(x):
+        return dict(known=type(x).__name__, fields={f.name: rule_record(getattr(x, f.name)) for f in fields(x)})
+    raise TypeError(f"a {type(x).__name__} cannot be written into a checkpoint")
+
+def rule_from(record):
+    "What `rule_record` wrote down."
+    if not isinstance(record, dict): return record
+    if "array" in record: return record["array"].numpy()
+    if "items" in record: return tuple(map(rule_from, record["items"]))
+    known = KNOWN[record["known"]]
+    return known(**{k: rule_from(v) for k, v in record["fields"].items()}) if "fields" in record else known
+
+# %% ../nbs/27_checkpoint.ipynb #e-start-record
+def start_record(start) -> dict | None:
+    "What a checkpoint says of the rule that the network started from: the rule if it ships, and else a probe."
+    if start is None: return None
+    try: rule, probe = rule_record(start.rule), None
+    except TypeError: rule, probe = None, _start_probe(start.rule)
+    return dict(name=type(start.rule).__name__, rule=rule, probe=probe)
+
+def _start_probe(rule):
+    "The advantages that a rule gives on a made-up panel; None where it can't be tried on it."
+    try: return torch.from_numpy(np.array(rule.advantage(_probe_panel(8, 0, False)), np.float64))
+    except Exception: return None
+
+def start_to_use(record: dict | None, given):
+    "The rule to go on with; ValueError where the file needs one and another, or none, is given."
+    if record is None:
+        if given is not None: raise ValueError("the agent was trained without a start: leave out start")
+        return None
+    if record["rule"] is not None and given is None: return rule_from(record["rule"])
+    if given is None: raise ValueError(
+        f"the agent started from a rule of one's own, {record['name']}, which a checkpoint cannot hold: give it, "
+        "FactorizedPPOEOD.load(path, start=...)")
+    was = record["probe"] if record["rule"] is None else _start_probe(rule_from(record["rule"]))
+    now = _start_probe(given)
+    if was is not None and (now is None or not torch.allclose(was, now, rtol=1e-4, atol=1e-7)):
+        raise ValueError(f"the rule given, {type(given).__name__}, is not the one that the agent started from, "
+                         f"{record['name']}")
+    return given
 
 # %% ../nbs/27_checkpoint.ipynb #e-features-of
 def features_to_use(record: dict, given) -> FeatureSet:
@@ -94,7 +179,8 @@ def packed(agent: FactorizedPPOEOD) -> bytes:
         widths=[agent.model.stock_feat_dim, agent.model.context_dim], seed=int(agent.seed), unit=float(agent.unit),
         epochs_done=len(agent._rows), history=agent._rows, device=agent.device.type, model=agent.model.state_dict(),
         optimizer=agent.optimizer.state_dict(), generator=agent.generator.get_state(),
-        eval_generator=agent.eval_generator.get_state())
+        eval_generator=agent.eval_generator.get_state(), objective=objective_record(agent.objective),
+        limits=agent.limits and asdict(agent.limits), start=start_record(agent.start), best=agent._best)
     out = io.BytesIO()
     torch.save(state, out)
     return out.getvalue()
@@ -144,6 +230,8 @@ def read_state(path: Path) -> dict:
             name = state["features"]
             state["features"] = dict(name=name, shipped=name in SHIPPED, probe=None)
         version, settings = state["version"], dict(state["config"])
+    older = dict(objective=dict(text="payoff", shipped=True, probe=None), limits=None, start=None, best=None)
+    state = older | state
     config = _config_of(settings, path, version)
     return dict(state, config=config, widths=[int(F), int(C)])
 
@@ -154,6 +242,7 @@ def unpack_into(agent: FactorizedPPOEOD, state: dict) -> None:
     for g, own in zip(state["optimizer"]["param_groups"], agent.optimizer.param_groups): g["fused"] = own.get("fused")
     agent.optimizer.load_state_dict(state["optimizer"])
     agent.unit, agent._rows = state["unit"], [dict(row) for row in state["history"]]
+    agent._best = None if state["best"] is None else tuple(state["best"])
     agent._call, agent._data, agent._features_record = state["call"], state["data"], state["features"]
     if agent._call: agent._call = dict(agent._call, config=PPOConfig(**agent._call["config"]))
     if state["seen"] is not None: agent._sample = StatSample(*(x.to(agent.device) for x in state["seen"]))
@@ -172,6 +261,8 @@ def load(
     features: str | FeatureSet | Callable | None = None,  # needed where the agent was trained with a function
     device: str = "cpu",                      # "cpu", "cuda" or "auto"
     threads: int = 1,                         # torch's, while it trains and decides
+    objective: Term | Callable | None = None,  # needed where the agent was trained on a function of one's own
+    start=None,                               # needed where the agent started from a rule of one's own
 ) -> FactorizedPPOEOD:
     """The agent that was saved: decides as it did, and with its panel goes on training as it would have.
 
@@ -180,8 +271,12 @@ def load(
     path = Path(path)
     state = read_state(path)
     features = features_to_use(state["features"], features)
+    limits = None if state["limits"] is None else Limits(**state["limits"])
+    objective, start = objective_to_use(state["objective"], objective), start_to_use(state["start"], start)
+    if start is not None: start = StartRule(start, float(state["unit"]), state["config"].start_scale)
     self = cls.__new__(cls)
-    self._setup(panel, eval_panel, state["config"], state["seed"], device, features, state["widths"], threads)
+    self._setup(panel, eval_panel, state["config"], state["seed"], device, features, state["widths"], threads,
+                objective, limits, start)
     with as_bad_checkpoint(path): unpack_into(self, state)
     self._kept = path, len(self._rows)
     return self

@@ -51,6 +51,7 @@ class PPOConfig:
 
     Raises ValueError naming the setting, its value and what would do."""
     credit: str = choice("stock", "book")         # what gets an advantage and a ratio: each "stock", or the "book"
+    marginal: str = choice("auto", "slope", "exact")  # a stock's credit: the objective's slope, or the exact difference
     features: str = choice("path", "base")        # what the policy sees; a function goes to the agent itself
     hidden: int = whole(32)                       # width of every layer
     epochs: int = whole(200, least=0)             # rounds of rollout and update
@@ -71,6 +72,8 @@ class PPOConfig:
     vf_coef: float = weight(1.0)                  # weight of the value loss
     max_grad_norm: float = positive(1.0)          # a longer gradient is shortened to this
     target_kl: float | None = positive(None, or_none=True)  # a round's update ends past this approx_kl; None: never
+    start_scale: float = positive(10.0)           # of a start from a rule: logit per typical return of its advantage
+    keep: str = choice("last", "best")            # the network at the end, or the best of the looks at held-out days
     initial_exit: float | None = inside(None, or_none=True)  # exit probability of a fresh policy; None: as it comes
     bn_momentum: float = share(1.0)               # share of the newest data in refreshed BatchNorm statistics
     refresh_until: float = share(0.04)            # statistics are refreshed in this first share of the epochs

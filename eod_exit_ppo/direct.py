@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 import numpy as np
 import torch
-from .agent import typical_return
+from .advantages import typical_return
 from .checks import whole_number
 from .data import IntradayPanel
 from .features import FeatureSet, feature_set

@@ -5,7 +5,9 @@
 # %% ../nbs/94_machine.ipynb #imports
 from __future__ import annotations
 import platform
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import wraps
@@ -14,7 +16,7 @@ from tqdm.auto import tqdm
 from .checks import whole_number
 
 # %% auto #0
-__all__ = ['using_threads', 'on_own_threads']
+__all__ = ['using_threads', 'on_own_threads', 'stopping']
 
 # %% ../nbs/94_machine.ipynb #e-threads
 @contextmanager
@@ -77,3 +79,17 @@ def progress_bar(
 ):
     "A bar where somebody can see it: in a terminal or a notebook."
     return tqdm(disable=not (show and (sys.stderr.isatty() or "ipykernel" in sys.modules)), **options)
+
+# %% ../nbs/94_machine.ipynb #e-stopping
+@contextmanager
+def stopping(gently: bool):
+    "Ctrl-C and SIGTERM put what to raise into a list instead of raising it; the second time they act at once."
+    asked, before = [], {}
+    def handler(number, frame):
+        signal.signal(number, before[number])
+        asked.append(KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number))
+    if gently and threading.current_thread() is threading.main_thread():
+        before = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
+    try: yield asked
+    finally:
+        for number, old in before.items(): signal.signal(number, old)

@@ -4,6 +4,7 @@
 
 # %% ../nbs/04_objective.ipynb #imports
 from __future__ import annotations
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 import numpy as np
@@ -15,7 +16,7 @@ from .exits import Exits, at_steps, net_marks
 from .weights import normalize_neutral
 
 # %% auto #0
-__all__ = ['PAYOFF', 'Term', 'Payoff', 'Objective', 'PanelDays', 'payoff']
+__all__ = ['PAYOFF', 'Term', 'Payoff', 'Objective', 'Own', 'PanelDays', 'payoff']
 
 # %% ../nbs/04_objective.ipynb #e-shares
 def exited_shares(
@@ -60,6 +61,22 @@ def credit(
     w = days.weight.abs()[:, None]
     return torch.where(w > 0, slope / w.clamp(min=1e-30), 0)
 
+# %% ../nbs/04_objective.ipynb #e-difference
+@patch
+def difference(
+    self: Term,
+    x: torch.Tensor,  # (B, T, N) shares exited
+    days,             # B days
+) -> torch.Tensor:    # (B, T, N), return per unit of capital, where x is not 0; 0 elsewhere
+    "What the exits that took place have brought: the day's worth less its worth without that exit, over |w|."
+    exact, w = x.detach().double(), days.weight.abs()[:, None]
+    whole, out = self.value(exact, days), torch.zeros_like(exact)
+    for i in range(x.shape[2]):
+        without = exact.clone()
+        without[:, :, i] = 0
+        out[:, :, i] = exact[:, :, i] * (whole - self.value(without, days))[:, None]
+    return torch.where(w > 0, out / w.clamp(min=1e-30), 0).to(x)
+
 # %% ../nbs/04_objective.ipynb #e-payoff-term
 @dataclass(frozen=True)
 class Payoff(Term):
@@ -75,6 +92,8 @@ class Payoff(Term):
 
     def credit(self, x, days): return torch.sign(days.weight)[:, None] * days.mark  # exact, and no gradient needed
 
+    def difference(self, x, days): return self.credit(x, days)
+
     def __repr__(self): return "payoff"
 
 PAYOFF = Payoff()  # what a day is worth unless told otherwise
@@ -85,34 +104,69 @@ class Objective(Term):
     "A sum of terms, each with a factor; a term by itself is an objective too."
     parts: tuple[tuple[float, Term], ...]
 
-    def value(self, x, days): return sum(c * term.value(x, days) for c, term in self.parts)
+    def _sum(self, what, *args): return sum(c * getattr(term, what)(*args) for c, term in self.parts)
 
-    def at(self, steps, days): return sum(c * term.at(steps, days) for c, term in self.parts)
+    def value(self, x, days): return self._sum("value", x, days)
 
-    def credit(self, x, days): return sum(c * term.credit(x, days) for c, term in self.parts)
+    def at(self, steps, days): return self._sum("at", steps, days)
+
+    def credit(self, x, days): return self._sum("credit", x, days)
+
+    def difference(self, x, days): return self._sum("difference", x, days)
+
+    def __call__(self, exits): return self._sum("__call__", exits)
 
     def __repr__(self):
         def one(c, term): return f"{'-' if c < 0 else '+'} {'' if abs(c) == 1 else f'{abs(c):g} * '}{term!r}"
         return " ".join(one(c, term) for c, term in self.parts).removeprefix("+ ")
 
+# %% ../nbs/04_objective.ipynb #e-checked
+def checked(name: str, worth, x: torch.Tensor) -> torch.Tensor:
+    "What a term gave for shares x (B, T, N), if it is (B,), finite and differentiable; else an error naming the term."
+    if not isinstance(worth, torch.Tensor):
+        raise TypeError(f"the term {name} gives a {type(worth).__name__}: give a torch tensor, one number per day")
+    if worth.shape != x.shape[:1]: raise ValueError(
+        f"the term {name} gives shape {tuple(worth.shape)}: give one number per day, ({len(x)},)")
+    if not worth.isfinite().all(): raise ValueError(
+        f"the term {name} is {float(worth[~worth.isfinite()][0])} on day {int((~worth.isfinite()).nonzero()[0])} "
+        "of the days given: give finite numbers")
+    if x.requires_grad and not worth.requires_grad: raise ValueError(
+        f"the term {name} is not differentiable in x: work with torch's functions on x, without item(), numpy, detach "
+        "or comparisons alone")
+    return worth
+
 # %% ../nbs/04_objective.ipynb #e-algebra
-def _parts(term): return term.parts if isinstance(term, Objective) else ((1.0, term),)
+@dataclass(frozen=True)
+class Own(Term):
+    "A function of one's own, `(x, days) -> (B,)` in torch, as a term. Raises what `checked` raises."
+    function: Callable
+
+    def value(self, x, days): return checked(repr(self), self.function(x, days), x)
+
+    def __repr__(self): return getattr(self.function, "__name__", type(self.function).__name__)
+
+# %% ../nbs/04_objective.ipynb #e-algebra-0
+def _parts(term):
+    if isinstance(term, Objective): return term.parts
+    return ((1.0, term if isinstance(term, Term) else Own(term)),)
+
+def _is_term(x): return isinstance(x, Term) or callable(x) and not isinstance(x, type)
 
 @patch
 def __add__(self: Term, other) -> Objective:
-    if not isinstance(other, Term): return NotImplemented
-    return Objective(_parts(self) + _parts(other))
+    return Objective(_parts(self) + _parts(other)) if _is_term(other) else NotImplemented
 
 @patch
 def __mul__(self: Term, factor) -> Objective:
-    if isinstance(factor, Term): return NotImplemented
+    if _is_term(factor): return NotImplemented
     if not np.isfinite(factor): raise ValueError(f"a term is multiplied by {factor}: give a finite number")
     return Objective(tuple((float(factor) * c, term) for c, term in _parts(self)))
 
 # %% ../nbs/04_objective.ipynb #e-algebra-1
 Term.__rmul__ = Term.__mul__
 Term.__neg__ = lambda self: -1.0 * self
-Term.__sub__ = lambda self, other: self + -other
+Term.__radd__ = Term.__add__
+Term.__sub__ = lambda self, other: self + -1.0 * Objective(_parts(other)) if _is_term(other) else NotImplemented
 
 # %% ../nbs/04_objective.ipynb #e-days
 class PanelDays:

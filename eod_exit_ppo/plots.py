@@ -15,7 +15,7 @@ from .objective import payoff
 from .style import COLOURS, colours_of
 
 # %% auto #0
-__all__ = ['plot_day', 'plot_day_strip', 'plot_payoff', 'plot_exit_times', 'plot_hazard', 'plot_exposure', 'plot_costs',
+__all__ = ['WORTHS', 'plot_day', 'plot_day_strip', 'plot_payoff', 'plot_exit_times', 'plot_hazard', 'plot_exposure', 'plot_costs',
            'plot_boundary', 'plot_history']
 
 # %% ../nbs/32_plots.ipynb #e-axes
@@ -271,12 +271,14 @@ def plot_boundary(
     return ax
 
 # %% ../nbs/32_plots.ipynb #e-plot
+WORTHS = ("payoff", "eval_payoff", "objective", "held_out")  # metrics that are shares of capital
+
 def plot_history(
     agent: FactorizedPPOEOD,  # trained for an epoch or more
 ):                            # a dict: the matplotlib Axes of each metric
     "Every logged metric by epoch; the payoff with holding on the evaluation days as a line."
     import matplotlib.pyplot as plt
-    history, small = agent.history, [m for m in METRICS if "payoff" not in m]
+    history, small = agent.history, [m for m in METRICS if m not in WORTHS]
     if not len(history): raise ValueError("there is no history yet: train the agent first")
     fig, axes = plt.subplot_mosaic([["payoff"] * 5, small[:5], small[5:]], figsize=(10, 5.6), layout="constrained",
                                    height_ratios=[1.5, 1, 1])

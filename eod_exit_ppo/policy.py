@@ -5,17 +5,19 @@
 # %% ../nbs/25_policy.ipynb #imports
 from __future__ import annotations
 import copy
+from hashlib import blake2b
 import numpy as np
 import torch
-from .checks import patch
+from .checks import patch, whole_number
 from .data import IntradayPanel, day_blocks
 from .features import FeatureSet
+from .limits import Limits
 from .machine import on_own_threads
-from .model import ActorCritic, fold_model
-from .rollout import Days, exit_chances, greedy_exits
+from .model import ActorCritic, ExitHead, fold_model
+from .rollout import Days, StartRule, exit_chances, greedy_exits
 
 # %% auto #0
-__all__ = ['LearnedPolicy']
+__all__ = ['LearnedPolicy', 'chances']
 
 # %% ../nbs/25_policy.ipynb #e-widths
 def check_widths(features, got, want):
@@ -43,31 +45,64 @@ class LearnedPolicy:
         model: ActorCritic,    # copied: training on does not change this policy
         features: FeatureSet,  # what the model was trained on
         threads: int = 1,      # torch's, while it decides
+        start: StartRule | None = None,  # the rule that the network adds to
+        limits: Limits | None = None,    # of the book, while it decides
     ):
         if broken := not_finite(model):
             raise ValueError(f"{broken}, so it cannot decide: load an earlier checkpoint")
         self.features, self.widths, self.threads = features, (model.stock_feat_dim, model.context_dim), threads
+        self.start, self.limits = start, limits
         self._net = fold_model(copy.deepcopy(model).double().requires_grad_(False))
 
     def _days(self, panel, t=None):
         "The days as the network takes them; ValueError where the features are not those it was built for."
-        days = Days.of(panel, self.features, self._net.b2.device, torch.float64, t)
+        days = Days.of(panel, self.features, self._net.b2.device, torch.float64, t, self.start)
         check_widths(self.features, days.widths, self.widths)
         return days
+
+# %% ../nbs/25_policy.ipynb #e-limited
+@patch
+def limited(self: LearnedPolicy, limits: Limits | None) -> LearnedPolicy:
+    "The same policy under other limits; None: under none."
+    other = copy.copy(self)
+    other.limits = limits
+    return other
+
+# %% ../nbs/25_policy.ipynb #e-draw
+def _hashes(seed: int, texts) -> np.ndarray:
+    "One 64-bit number per text."
+    return np.array([int.from_bytes(blake2b(f"{seed} {x}".encode(), digest_size=8).digest(), "little") for x in texts],
+                    np.uint64)
+
+def _mixed(x: np.ndarray) -> np.ndarray:
+    "Numbers of 64 bits, well mixed (splitmix64: Steele, Lea and Flood 2014)."
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
+    return x ^ (x >> np.uint64(31))
+
+def chances(seed: int, panel: IntradayPanel):
+    "t -> (D, N) float64 numbers in [0, 1), each made from the seed, the date, the ticker and t alone."
+    whole_number("draw", seed)
+    day, stock = _hashes(seed, panel.dates), _mixed(_hashes(seed, panel.tickers))
+    key = _mixed(day[:, None] ^ stock)
+    return lambda t: torch.from_numpy((_mixed(key + np.uint64(t + 1)) >> np.uint64(11)).astype(np.float64) * 2.0**-53)
 
 # %% ../nbs/25_policy.ipynb #e-steps
 @patch
 @on_own_threads
 def exit_steps(
     self: LearnedPolicy,
-    panel: IntradayPanel,  # any days, any stocks
-) -> np.ndarray:           # (D, N) int64, the snapshot at which each stock is exited
-    """Exit where the probability is over 0.5; what is still held exits at T-1.
+    panel: IntradayPanel,     # any days, any stocks
+    draw: int | None = None,  # a seed: each exit is drawn with its probability; None: exit where it is over 0.5
+) -> np.ndarray:              # (D, N) int64, the snapshot at which each stock is exited
+    """Exit where the probability is over 0.5, or by chance; what is still held exits at T-1.
 
     Raises ValueError where the features of this panel are not as many as the network was built for."""
     out = np.empty((panel.D, panel.N), np.int64)
     for block in day_blocks(panel.shape, 2**18):
-        out[block] = greedy_exits(self._net, self._days(panel[block])).cpu().numpy()
+        part = panel[block]
+        by_chance = None if draw is None else chances(draw, part)
+        out[block] = greedy_exits(self._net, self._days(part), self.limits, by_chance).cpu().numpy()
     return out
 
 # %% ../nbs/25_policy.ipynb #e-chance
@@ -88,3 +123,15 @@ def exit_probability(
         f"held is {held.dtype} of shape {held.shape}: give booleans, one per stock, ({panel.N},)")
     held = torch.from_numpy(held).to(self._net.b2.device)[None]
     return exit_chances(self._net, self._days(panel, t), held, t)[0].cpu().numpy()
+
+# %% ../nbs/25_policy.ipynb #e-wishes
+@patch
+def wishes(
+    self: LearnedPolicy,
+    panel: IntradayPanel,     # one day
+    chance: np.ndarray,       # (N,) from `exit_probability`
+    t: int,                   # the snapshot
+    draw: int | None = None,  # as in `exit_steps`
+) -> np.ndarray:              # (N,) bool
+    "Which stocks should be exited now, before limits: the same as in `exit_steps` of the whole day."
+    return ExitHead.wish(chance) if draw is None else chances(draw, panel)(t).numpy()[0] < chance

@@ -66,6 +66,7 @@ class Minibatch(NamedTuple):
     ret: torch.Tensor      # likewise
     weight: torch.Tensor   # likewise, sums to 1
     per_stock: bool        # credit of stocks, or of books
+    start: torch.Tensor | None  # (R,) logits that the network adds to
 
 # %% ../nbs/24_ppo.ipynb #e-head-loss
 class Chunk(NamedTuple):
@@ -104,13 +105,14 @@ def minibatches(
     rows = torch.arange(len(group), device=order.device) + (first - at[:-1])[group]
     context, each = ro.context[order], [x[rows] for x in (ro.stock, ro.action, ro.logp)]
     adv, ret, weight = (x[rows if per_stock else order] for x in (credit.adv, credit.ret, credit.weight))
-    ends = at.tolist()
+    start, ends = None if ro.start is None else ro.start[rows], at.tolist()
     for i in range(0, len(order), size):
         j = min(i + size, len(order))
         a, b = ends[i], ends[j]
         u = slice(a, b) if per_stock else slice(i, j)
         yield Minibatch(context[i:j], at[i:j + 1] - a, group[a:b] - i, *(x[a:b] for x in each), adv[u], ret[u],
-                        weight[u] / weight[u].sum().clamp(min=1e-30), per_stock)
+                        weight[u] / weight[u].sum().clamp(min=1e-30), per_stock,
+                        None if start is None else start[a:b])
 
 # %% ../nbs/24_ppo.ipynb #e-chunk
 def _chunk_loss(out, which, mb, rows, units, config, ent_coef):
@@ -158,6 +160,7 @@ def _accumulate(model, mb, config, ent_coef):
     for i, j, a, b in spans(mb.at, chunk_rows(model.hidden, mb.stock.device)):
         which = at_step(mb.group[a:b], i, j, mb.stock.dtype)
         out = net.by_name(row_heads(leaves[0], leaves[1][i:j], *leaves[2:], mb.stock[a:b], which))
+        if mb.start is not None: out["logit"] = out["logit"] + mb.start[a:b]
         units = slice(a, b) if mb.per_stock else slice(i, j)
         loss, logratio[units] = _chunk_loss(out, which, mb, slice(a, b), units, config, ent_coef)
         loss.backward()

@@ -15,13 +15,35 @@ from .checks import patch
 from .data import IntradayPanel
 from .exits import may_act, net_marks
 from .features import FeatureSet
+from .limits import Book, Limits, ticker_rank
 from .model import ExitHead, FoldedNet, bernoulli_entropy, bernoulli_logp, check_width, row_heads
 from .objective import PAYOFF, exited_shares
 from .weights import normalize_neutral
 
 # %% auto #0
-__all__ = ['Days', 'Book', 'spans', 'chunk_rows', 'at_step', 'score', 'walk', 'Rollout', 'draw_actors', 'sub_books', 'rollout',
-           'greedy_exits', 'exit_chances']
+__all__ = ['StartRule', 'Days', 'spans', 'chunk_rows', 'at_step', 'score', 'walk', 'Rollout', 'draw_actors', 'sub_books',
+           'rollout', 'greedy_exits', 'exit_chances']
+
+# %% ../nbs/22_rollout.ipynb #e-start
+@dataclass(frozen=True, eq=False)
+class StartRule:
+    "A `LevelRule` as the logits of exiting from which a network starts: scale * advantage / unit."
+    rule: object   # has advantage(panel) -> (D, T, N), above 0 where it exits
+    unit: float    # a return of this size counts as 1
+    scale: float   # how surely a fresh policy follows the rule
+
+    def __post_init__(self):
+        if isinstance(self.rule, type) or not hasattr(self.rule, "advantage"): raise TypeError(
+            f"start is {self.rule if isinstance(self.rule, type) else type(self.rule).__name__}: give a LevelRule, "
+            "such as LeastSquaresMC.fit(panel)")
+
+    def logits(self, panel: IntradayPanel) -> np.ndarray:
+        "(D, T, N) float64, within +-30. Raises ValueError for an advantage of another shape or with NaN."
+        advantage = np.asarray(self.rule.advantage(panel), np.float64)
+        if advantage.shape != panel.shape or np.isnan(advantage).any(): raise ValueError(
+            f"start: {type(self.rule).__name__}.advantage gives shape {advantage.shape} with "
+            f"{int(np.isnan(advantage).sum())} NaN: give (D, T, N) = {panel.shape} numbers")
+        return np.clip(self.scale * advantage / self.unit, -30, 30)
 
 # %% ../nbs/22_rollout.ipynb #e-days
 @dataclass(frozen=True)
@@ -34,6 +56,8 @@ class Days:
     mark: torch.Tensor       # (B, T, N) return at the last quote, the cost of an exit taken off
     member: torch.Tensor     # (B, N) bool, the stocks of the day's universe
     per_side: bool           # fractions exited: of the side, or of all members
+    rank: torch.Tensor       # (B, N) int, the order among wishes of equal priority
+    start: torch.Tensor | None = None  # (B, T, N) logits of exiting that the network adds to
 
     @classmethod
     def of(
@@ -43,6 +67,7 @@ class Days:
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,  # of the features; decisions are taken in float64
         t: int | None = None,                # only this snapshot's features, at every snapshot; None: each its own
+        start: StartRule | None = None,      # a rule that the network adds to
     ) -> Days:
         "Features, masks, weights and marks of all days of a panel; in bfloat16 only the features of the stocks."
         stock, context = features(panel) if t is None else features.at(panel, t)
@@ -52,7 +77,9 @@ class Days:
         stock, context = tensor(stock).to(dtype), tensor(context).to(book)
         if t is not None: stock, context = (x.expand(-1, panel.T, *x.shape[2:]) for x in (stock, context))
         return cls(stock, context, tensor(may_act(panel)), tensor(normalize_neutral(panel.weights)),
-                   tensor(net_marks(panel)), tensor(panel.members), features.per_side)
+                   tensor(net_marks(panel)), tensor(panel.members), features.per_side,
+                   ticker_rank(panel).to(device).expand(panel.D, -1),
+                   None if start is None else tensor(start.logits(panel)).to(book))
 
     def __len__(self) -> int: return len(self.stock)
 
@@ -63,7 +90,8 @@ class Days:
 
     def take(self, idx: torch.Tensor) -> Days:
         "The days at these positions (B',), repeats allowed."
-        return replace(self, **{f.name: getattr(self, f.name)[idx] for f in fields(self) if f.name != "per_side"})
+        per_day = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "per_side"}
+        return replace(self, **{name: x[idx] for name, x in per_day.items() if x is not None})
 
     def mark_at(self, steps: torch.Tensor) -> torch.Tensor:
         "(B, N) net marks at snapshots (B, N)."
@@ -90,34 +118,11 @@ def state(
     time = torch.full_like(gone[0], t / (T - 1) if T > 1 else 0.0)
     return torch.cat([self.context[:, t], torch.stack([*gone, time], 1).to(self.context)], 1)
 
-# %% ../nbs/22_rollout.ipynb #e-book
-class Book:
-    "The state of days while they are simulated: what is held, what may act, which wishes become exits."
-
-    def __init__(
-        self,
-        may_act: torch.Tensor,  # (B, T, N) bool, where an exit is a real choice
-        exit_step: torch.Tensor | None = None,  # (B, N) int64 of a day under way, T-1 for what is held; None: all held
-    ):
-        B, T, N = may_act.shape
-        self.may_act = may_act
-        self.exit_step = torch.full((B, N), T - 1, device=may_act.device) if exit_step is None else exit_step.clone()
-        self.held = self.exit_step == T - 1
-
-    def acting(self, t: int) -> torch.Tensor:
-        "(B, N) bool, the stocks for which an exit at t is a real choice."
-        return self.may_act[:, t] & self.held
-
-    def step(
-        self,
-        t: int,
-        wishes: torch.Tensor,  # (B, N) bool, where an exit is wished for
-        priority: torch.Tensor | None = None,  # (B, N) how much, where not all wishes may come true
-    ) -> torch.Tensor:         # (B, N) bool, what is exited now
-        "Turn wishes into exits. What is still held after the last snapshot is closed there."
-        exits = wishes & self.acting(t)
-        self.exit_step[exits], self.held = t, self.held & ~exits
-        return exits
+# %% ../nbs/22_rollout.ipynb #e-start-of
+@patch
+def start_of(self: Days, t: int, cell: torch.Tensor) -> torch.Tensor | None:
+    "(R,) the logits that the network adds to, at these places of (B, N); None where it starts from nothing."
+    return None if self.start is None else self.start[:, t].flatten()[cell]
 
 # %% ../nbs/22_rollout.ipynb #e-spans
 def spans(
@@ -178,7 +183,9 @@ class Step(NamedTuple):
     embedding: torch.Tensor  # (B, H)
     cell: torch.Tensor       # (R,) int, places in (B, N) of the stocks that could act
     stock: torch.Tensor      # (R, F)
-    out: torch.Tensor        # (R, K) the heads side by side
+    out: torch.Tensor        # (R, K) the heads side by side, the rule's start added
+    start: torch.Tensor | None  # (R,) the logit that the network adds to
+    wishes: torch.Tensor     # (R,) bool, what was wished for
     exits: torch.Tensor      # (R,) bool, what is exited
 
 # %% ../nbs/22_rollout.ipynb #e-walk-fits
@@ -205,10 +212,13 @@ def walk(
         cell = acts.flatten().nonzero()[:, 0]
         stock = days.stock[:, t].reshape(B * N, -1).index_select(0, cell)
         out = score(net, stock, cell // N, embedding)
-        wishes = torch.zeros(B * N, dtype=torch.bool, device=cell.device)
-        wishes[cell] = decide(t, cell, net.by_name(out)["logit"])
-        exits = book.step(t, wishes.view(B, N))
-        yield Step(t, context, embedding, cell, stock, out, exits.view(-1)[cell])
+        start = days.start_of(t, cell)
+        if start is not None: out[:, net.names.index("logit")] += start
+        wishes, logit = torch.zeros(B * N, dtype=torch.bool, device=cell.device), net.by_name(out)["logit"]
+        wishes[cell] = decide(t, cell, logit)
+        urgent = None if book.limits is None else logit.new_zeros(B * N).index_copy_(0, cell, logit).view(B, N)
+        exits = book.step(t, wishes.view(B, N), urgent)
+        yield Step(t, context, embedding, cell, stock, out, start, wishes[cell], exits.view(-1)[cell])
 
 # %% ../nbs/22_rollout.ipynb #e-rollclass
 @dataclass
@@ -217,13 +227,15 @@ class Rollout:
     context: torch.Tensor    # (S, C+3) what the book looked like; S = T*B
     stock: torch.Tensor      # (R, F) one row per stock that could act, in the order of the steps
     cell: torch.Tensor       # (R,) int, the row's place in a (T, B, N) array
-    action: torch.Tensor     # (R,) 1 exit, 0 hold
+    action: torch.Tensor     # (R,) 1 where an exit was wished for, 0 hold: what was drawn
+    exited: torch.Tensor     # (R,) bool, the wishes that came true: all of them, unless there are limits
     logp: torch.Tensor       # (R,) log-probability of the action
     entropy: torch.Tensor    # (R,) of the Bernoulli
     book_value: torch.Tensor          # (S,) value of the whole book
     stock_value: torch.Tensor | None  # (R,) value of each stock, if the network has one
     exit_step: torch.Tensor  # (B, N) int
     days: Days
+    start: torch.Tensor | None = None  # (R,) logits that the network adds to
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -276,6 +288,18 @@ def payoff(self: Rollout) -> torch.Tensor:
     "(B,) float64, what each day has earned."
     return PAYOFF.at(self.exit_step, self.days)
 
+# %% ../nbs/22_rollout.ipynb #e-sample
+class StatSample(NamedTuple):
+    "What the statistics of the normalization are taken from."
+    stock: torch.Tensor    # (R, F)
+    step: torch.Tensor     # (R,)
+    context: torch.Tensor  # (S, C+1)
+
+def sample_rows(ro, rows: int = 2**15) -> StatSample:
+    "Some rows of a rollout: enough for statistics. Of a sample, all."
+    at = torch.arange(0, len(ro.stock), max(1, len(ro.stock) // rows), device=ro.stock.device)
+    return StatSample(ro.stock[at], ro.step[at], ro.context)
+
 # %% ../nbs/22_rollout.ipynb #e-actors
 def draw_actors(
     n_days: int,    # B
@@ -304,7 +328,9 @@ def sub_books(
     long, short = w.clamp(min=0), w.clamp(max=0)
     w = sum(side / side.abs().sum(1, keepdim=True).clamp(min=1e-30) for side in (long, short))
     return replace(days, stock=torch.take_along_dim(days.stock, at[:, None, :, None], 2), may_act=pick(days.may_act),
-                   mark=pick(days.mark), weight=w, member=days.member.gather(1, at))
+                   mark=pick(days.mark), weight=w, member=days.member.gather(1, at),
+                   rank=days.rank.gather(1, at),
+                   start=None if days.start is None else pick(days.start))
 
 # %% ../nbs/22_rollout.ipynb #e-rollout
 @torch.no_grad()
@@ -313,6 +339,7 @@ def rollout(
     days: Days,                          # B days
     generator: torch.Generator,          # draws the subsamples and the actions
     stock_subsample: int | None = None,  # only so many stocks, drawn anew at every step, may act; None: all
+    limits: Limits | None = None,        # of the book: the wish is the action, what fits is exited
 ) -> Rollout:
     "Simulate days in lockstep, each stock's exit a Bernoulli draw; ValueError for an empty subsample."
     if stock_subsample is not None and stock_subsample < 1:
@@ -322,7 +349,8 @@ def rollout(
         u = torch.rand(B * N, generator=generator, device=days.stock.device)[cell]
         return u < torch.sigmoid(logit)
     def sampled(t): return draw_actors(B, N, stock_subsample, generator)
-    few, book = stock_subsample is not None and stock_subsample < N, Book(days.may_act)
+    few = stock_subsample is not None and stock_subsample < N
+    book = Book(days.may_act, None, limits, days.weight, days.rank)
     return _record(net, days, book, list(walk(net, days, decide, book, sampled if few else None)))
 
 # %% ../nbs/22_rollout.ipynb #e-record
@@ -332,21 +360,27 @@ def _record(net: FoldedNet, days: Days, book: Book, steps: list[Step]) -> Rollou
     def rows(key): return torch.cat([getattr(s, key) for s in steps])
     out = net.by_name(rows("out"))
     logit = out["logit"]
-    action = rows("exits").to(logit.dtype)
+    action = rows("wishes").to(logit.dtype)
     return Rollout(
         context=rows("context"), stock=rows("stock"), cell=torch.cat([s.cell + s.t * B * N for s in steps]),
-        action=action, logp=bernoulli_logp(logit, action), entropy=bernoulli_entropy(logit),
-        book_value=net.value(rows("embedding")), stock_value=out.get("value"), exit_step=book.exit_step, days=days)
+        action=action, exited=rows("exits"), logp=bernoulli_logp(logit, action), entropy=bernoulli_entropy(logit),
+        book_value=net.value(rows("embedding")), stock_value=out.get("value"), exit_step=book.exit_step, days=days,
+        start=None if days.start is None else rows("start"))
 
 # %% ../nbs/22_rollout.ipynb #e-greedy
 @torch.no_grad()
 def greedy_exits(
     net: FoldedNet,
     days: Days,     # B days
+    limits: Limits | None = None,
+    uniform: Callable[[int], torch.Tensor] | None = None,  # t -> (B, N) numbers in [0, 1) to draw with; None: greedy
 ) -> torch.Tensor:  # (B, N) int64
-    "Exit where the head wishes for it, at a probability over 0.5; what is still held exits at T-1."
-    book = Book(days.may_act)
-    for _ in walk(net, days, lambda t, cell, logit: ExitHead.wish(torch.sigmoid(logit)), book): pass
+    "Exit where the head wishes for it, at a probability over 0.5, or by chance; what is still held exits at T-1."
+    book = Book(days.may_act, None, limits, days.weight, days.rank)
+    def decide(t, cell, logit):
+        chance = torch.sigmoid(logit)
+        return ExitHead.wish(chance) if uniform is None else uniform(t).to(chance).flatten()[cell] < chance
+    for _ in walk(net, days, decide, book): pass
     return book.exit_step
 
 # %% ../nbs/22_rollout.ipynb #e-chance
@@ -368,5 +402,6 @@ def exit_chances(
         rows = days.stock[k, t].index_select(0, cell).split(2048)  # that stay in a core's cache
         first = [torch.addmm(book[k, :, None], own, x.t()).relu_() for x in rows]  # (H, R): stocks last are sooner
         logit = [torch.addmm(net.b2[:, None], w2, h).relu_().t().mv(w_logit) for h in first]
-        chance[k, cell] = torch.sigmoid(torch.cat(logit) + net.b_head[at])
+        start = 0 if days.start is None else days.start[k, t, cell]
+        chance[k, cell] = torch.sigmoid(torch.cat(logit) + net.b_head[at] + start)
     return chance

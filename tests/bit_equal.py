@@ -43,6 +43,7 @@ def panels() -> dict[str, IntradayPanel]:
     return dict(plain=plain, hard=hard.with_costs(4, 1.5), default=IntradayPanel.synthetic(40))
 
 
+LATER = ["objective", "held_out"]  # columns of the history that came after the digests
 RECIPES = dict(
     stock=PPOConfig(epochs=12, rollouts_per_epoch=6, refresh_until=0.3, eval_every=3),
     few=PPOConfig(epochs=6, rollouts_per_epoch=6, stock_subsample=12, ppo_epochs=2, initial_exit=0.2, eval_every=3),
@@ -60,7 +61,7 @@ def of_agent(panel, config) -> dict[str, str]:
     out = dict(unit=digest(np.array(agent.unit)), rollout=digest(ro.stock, ro.logp, ro.action, ro.exit_step, ro.payoff),
                credit=digest(credit.adv, credit.ret, credit.weight, credit.value))
     agent.train(progress=False)
-    history = agent.history.drop(columns="seconds")
+    history = agent.history.drop(columns=["seconds", *LATER])
     policy, held = agent.policy, np.arange(panel.N) % 3 > 0
     return out | dict(
         history=digest(history.to_numpy(np.float64)), weights=digest(*agent.model.state_dict().values()),
@@ -87,7 +88,7 @@ def of_walk(panel) -> dict[str, str]:
     result = walk_forward(panel, config, WalkForward(10, 6), 2, 1, progress=False,
                           policies={"threshold": Threshold.fit})
     return {k: digest(v) for k, v in result.exit_steps.items()} | dict(
-        history=digest(result.history.select_dtypes("number").to_numpy(np.float64)))
+        history=digest(result.history.drop(columns=LATER).select_dtypes("number").to_numpy(np.float64)))
 
 
 def everything() -> dict:

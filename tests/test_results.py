@@ -278,3 +278,13 @@ def test_a_callback_stops_and_nothing_is_printed(capsys, tmp_path):
     kept.train(progress=False, resume=True)
     whole = trained(callback=lambda agent: None)
     assert kept.history.payoff.tolist() == whole.history.payoff.tolist() and len(whole.history) == 6
+
+
+def test_a_callback_that_stops_leaves_the_best_network_where_that_is_kept():
+    config = PPOConfig(epochs=9, rollouts_per_epoch=2, hidden=8, keep="best", eval_every=2)
+    agent = FactorizedPPOEOD.from_panel(IntradayPanel.synthetic(D=16, T=4, N=8), config=config)
+    agent.train(progress=False, callback=lambda agent: len(agent.history) < 5)
+    held_out = agent.history.held_out
+    assert len(held_out) == 5 and held_out.notna().tolist() == [False, True, False, True, True]
+    days = IntradayPanel.synthetic(D=16, T=4, N=8)[12:]
+    assert Exits.of(days, agent.policy).payoff().mean() >= held_out.max() - 1e-6

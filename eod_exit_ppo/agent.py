@@ -72,7 +72,6 @@ def _seeds(seed):
     "Three independent seeds: for the first weights, for training, for drawing evaluation days."
     return np.random.SeedSequence(whole_number("seed", seed)).generate_state(3).tolist()
 
-# %% ../nbs/26_agent.ipynb #e-helpers-3
 def _days_to_train_on(panel, config) -> int:
     "All of the panel's days, or with keep=\"best\" the first three quarters."
     if config.keep == "last" or panel is None: return len(panel or ())
@@ -346,8 +345,8 @@ def train(
     batch_size: int | None = None,          # steps (a day at a snapshot) in a minibatch
     stock_subsample: int | None = None,     # only so many stocks of a day may act
     eval_every: int | None = None,          # epochs between two looks at the evaluation days
-    progress: bool = True,                  # show a bar, where it can be seen
-    callback: Callable | None = None,       # called with the agent after each epoch
+    progress: bool = True,                  # show a bar, where it can be seen, and print each look; False: nothing
+    callback: Callable | None = None,       # called with the agent after each epoch; where it returns False, stop
     checkpoint: str | os.PathLike | None = None,  # a file to save to on the way, and when asked to stop
     checkpoint_every: int = 10,             # epochs between two checkpoints
     resume: bool = False,                   # go on with the call that the loaded checkpoint interrupted
@@ -355,9 +354,9 @@ def train(
     """Learn. May be called again to go on, with schedules of its own; statistics that were frozen stay so.
 
     Every `eval_every` epochs a line says what `evaluate` found. With a checkpoint, Ctrl-C and SIGTERM are answered
-    when the epoch is over and saved. Raises ValueError for settings that `PPOConfig` refuses, for an agent that was
-    loaded without a panel, and where `resume` meets other days or other settings than it was interrupted with;
-    FloatingPointError naming epoch and minibatch where the numbers stop being finite, nothing broken is saved."""
+    when the epoch is over and saved; a callback's stop is saved too, and `resume` goes on with it. Raises ValueError
+    for settings that `PPOConfig` refuses, for an agent without a panel, and where `resume` meets other days or settings
+    than before; FloatingPointError naming epoch and minibatch where numbers stop being finite, none of them saved."""
     given = dict(epochs=epochs, rollouts_per_epoch=rollouts_per_epoch, ppo_epochs=ppo_epochs, batch_size=batch_size,
                  stock_subsample=stock_subsample, eval_every=eval_every)
     require_panel(self.panel)
@@ -371,33 +370,33 @@ def train(
             except FloatingPointError as error:
                 raise FloatingPointError(with_last_checkpoint(self, error)) from error
             self._call["done"] = k + 1
-            self._look(config)
-            self._keep_best(config, k + 1)
-            if callback is not None: callback(self)
-            if checkpoint is not None and ((k + 1) % checkpoint_every == 0 or k + 1 == config.epochs or asked):
-                self.save(checkpoint)
+            self._look(config, progress)
+            enough = callback is not None and isinstance(go := callback(self), (bool, np.bool_)) and not go
+            last = enough or k + 1 == config.epochs
+            self._keep_best(config, k + 1, last)
+            if checkpoint is not None and (last or asked or (k + 1) % checkpoint_every == 0): self.save(checkpoint)
+            if enough: break
             if asked and k + 1 < config.epochs: raise asked[0]
 
 # %% ../nbs/26_agent.ipynb #e-train-look
 @patch
-def _look(self: FactorizedPPOEOD, config) -> None:
-    "Every so many epochs: evaluate, and say so."
-    row = self._rows[-1]
-    if row["epoch"] % config.eval_every: return
+def _look(self: FactorizedPPOEOD, config, aloud) -> None:
+    "Every so many epochs: evaluate, and say so where that is wanted."
+    if (row := self._rows[-1])["epoch"] % config.eval_every: return
     row["eval_payoff"] = self.evaluate()
-    tqdm.write(f"Epoch {row['epoch']:03d} | Eval avg EOD PnL {row['eval_payoff']:.6f}")
+    if aloud: tqdm.write(f"Epoch {row['epoch']:03d} | Eval avg EOD PnL {row['eval_payoff']:.6f}")
 
 # %% ../nbs/26_agent.ipynb #e-keep
 @patch
-def _keep_best(self: FactorizedPPOEOD, config, done) -> None:
+def _keep_best(self: FactorizedPPOEOD, config, done, last=False) -> None:
     "With keep=\"best\": look at the held-out training days, remember the best network, and end with it."
-    if config.keep == "last" or done % config.eval_every and done != config.epochs: return
+    if config.keep == "last" or done % config.eval_every and not last: return
     held_out = self.panel[self._n_train:]
     worth = float(self.objective(Exits.of(held_out, self.policy)).mean())
     if self._rows: self._rows[-1]["held_out"] = worth
     if self._best is None or worth > self._best[0]:
         self._best = worth, {k: x.clone() for k, x in self.model.state_dict().items()}
-    if done == config.epochs: self.model.load_state_dict(self._best[1])
+    if last: self.model.load_state_dict(self._best[1])
 
 # %% ../nbs/26_agent.ipynb #e-about
 @patch

@@ -4,11 +4,12 @@
 
 # %% ../nbs/30_bootstrap.ipynb #imports
 from __future__ import annotations
+from statistics import NormalDist
 import numpy as np
 from .checks import whole_number
 
 # %% auto #0
-__all__ = ['block_length', 'block_bootstrap']
+__all__ = ['block_length', 'block_bootstrap', 'detectable']
 
 # %% ../nbs/30_bootstrap.ipynb #e-block
 def block_length(
@@ -77,3 +78,24 @@ def block_bootstrap(
     A = _block_means(x - mean, b)
     reach = _t_quantile(A, round(D / b), n_boot, level, seed) * np.sqrt(b / (D - b)) * A.std()
     return max(mean - reach, least), min(mean + reach, greatest)
+
+# %% ../nbs/30_bootstrap.ipynb #e-spread
+def spread_of_days(x: np.ndarray, block: int) -> float:
+    "The standard deviation of independent days whose mean is as uncertain as that of x; nan for a single day."
+    D, e = len(x), np.asarray(x, np.float64) - np.mean(x)
+    return np.sqrt(D * block / (D - block)) * _block_means(e, block).std() if D > block else np.nan
+
+# %% ../nbs/30_bootstrap.ipynb #e-detectable
+def detectable(
+    days: int,             # how many there are, or will be
+    spread: float,         # standard deviation of the daily gain, in any unit
+    power: float = 0.8,    # the probability that such a gain is seen
+    level: float = 0.95,   # confidence of the interval that has to lie above zero
+    reach: float | None = None,  # half the width of that interval; None: that of so many independent days
+) -> float:                # in the unit of the spread
+    "The smallest true gain that so many days show with this power. Raises ValueError if an argument makes no sense."
+    for name, share in (("power", power), ("level", level)):
+        if not 0 < share < 1: raise ValueError(f"{name} is {share}: give a share between 0 and 1, such as 0.8")
+    if spread < 0: raise ValueError(f"spread is {spread}: give a standard deviation, 0 or more")
+    error, z = spread / np.sqrt(whole_number("days", days, 1)), NormalDist().inv_cdf
+    return float((z((1 + level) / 2) * error if reach is None else reach) + z(power) * error)

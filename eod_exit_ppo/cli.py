@@ -4,66 +4,60 @@
 
 # %% ../nbs/46_cli.ipynb #imports
 from __future__ import annotations
+import json
 import shutil
 import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, replace
-from enum import Enum
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated
 import numpy as np
 import pandas as pd
 import typer
 from .agent import FactorizedPPOEOD
 from .baselines import ExactOptimum, Hold
-from .config import PPOConfig
 from .data import IntradayPanel
 from .evaluate import compare
 from .exits import Exits
 from .files import locked, new_folder, write_whole
 from .live import LiveDay
 from .market import from_bars
+from .options import (Close, Cost, Epochs, Overwrite, Panel, Quiet, Recipe, RecipeOption, Run, Seed,
+                                  Threads, argument, config_of, option, plain_errors)
 from .report import make_report
 from .runs import (BASELINES, charge, check_out, checkpoint, costs_said, keep_walk, read_left_out,
                                read_panel, run_record, table_by_ticker, write_run)
 from .walk import WalkForward, walk_forward
 
 # %% auto #0
-__all__ = ['app', 'RecipeOption', 'Seed', 'Epochs', 'Threads', 'Overwrite', 'Cost', 'Close', 'Panel', 'Run', 'summary',
-           'plain_errors', 'option', 'argument', 'Recipe', 'about', 'demo', 'panel', 'train', 'evaluate', 'walk',
-           'report', 'exits_said', 'decide']
+__all__ = ['app', 'Trades', 'summary', 'measures_json', 'about', 'demo', 'panel', 'train', 'evaluate', 'walk', 'report',
+           'exits_said', 'decide']
 
 # %% ../nbs/46_cli.ipynb #e-table
 def summary(
     panel: IntradayPanel,  # the days to judge on
     policies: dict,        # name -> anything with exit_steps(panel), or its exit steps
 ) -> str:                  # one line per policy, holding first
-    "Mean payoff per day of each policy, and its gain over holding with a 95% interval; no interval under 10 days."
-    lines = [f"{'':16}{'payoff per day':>14}   gain over holding, 95% interval"]
+    """Mean payoff per day of each policy, its gain over holding with a 95% interval, and the smallest gain that these
+    days would have shown with a probability of 80%; no interval under 10 days."""
+    lines = [f"{'':16}{'payoff per day':>14}   gain over holding, 95% interval, could be seen"]
     for name, row in compare({"hold": Hold()} | policies, panel).iterrows():
         gain = "" if name == "hold" else f"   {row.gain:+.6f}"
-        interval = "" if name == "hold" or np.isnan(row.low) else f"  [{row.low:+.6f}, {row.high:+.6f}]"
+        interval = "" if name == "hold" or np.isnan(row.low) else (
+            f"  [{row.low:+.6f}, {row.high:+.6f}]  {row.detectable:.6f}")
         lines.append(f"{name:16}{row['mean']:14.6f}{gain}{interval}")
     return "\n".join(lines)
 
-# %% ../nbs/46_cli.ipynb #e-note
-def _note(message, category, filename, lineno, file=None, line=None): typer.echo(f"Note: {message}", err=True)
-
-# %% ../nbs/46_cli.ipynb #e-errors
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    "What is wrong with the input becomes one line and exit status 2; a warning becomes one line."
-    with warnings.catch_warnings():
-        warnings.simplefilter("default", UserWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)  # what libraries have to say to each other
-        warnings.showwarning = _note
-        try: yield
-        except (ValueError, TypeError, OSError, RuntimeError, ModuleNotFoundError, FloatingPointError) as error:
-            typer.echo(f"Error: {error}", err=True)
-            raise typer.Exit(2) from None
+# %% ../nbs/46_cli.ipynb #e-measures-json
+def measures_json(
+    panel: IntradayPanel,
+    policies: dict,        # as for `summary`
+) -> str:                  # days, first, last, costs_bps, and by policy every measure of `compare`; null for nan
+    "The same for a program to read."
+    costs = np.zeros((2, panel.N)) if panel.costs is None else 1e4 * panel.costs.astype(np.float64)
+    table = compare({"hold": Hold()} | policies, panel)
+    measures = {name: {k: None if np.isnan(x) else float(x) for k, x in row.items()} for name, row in table.iterrows()}
+    return json.dumps(dict(days=panel.D, first=str(panel.dates[0]), last=str(panel.dates[-1]),
+                           costs_bps=dict(zip(("early", "close"), costs.mean(1).round(6).tolist())), policies=measures))
 
 # %% ../nbs/46_cli.ipynb #e-parts
 def _parts(option, text, mark, like, count=None):
@@ -79,41 +73,9 @@ def _pair(option, text): return _parts(option, text, "=", "theirs and ours, like
 # %% ../nbs/46_cli.ipynb #e-app
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-def option(kind, help, *names, **how):
-    "The type of an option of a command, and what its help says."
-    return Annotated[kind, typer.Option(*names, help=help, **how)]
-
-def argument(kind, help, **how):
-    "The type of an argument of a command, and what its help says."
-    return Annotated[kind, typer.Argument(help=help, exists=True, show_default=False, **how)]
-
-# %% ../nbs/46_cli.ipynb #e-recipe
-class Recipe(str, Enum):
-    "The recipes that ship."
-    per_stock = "per-stock"
-    joint = "joint"
-
-RecipeOption = option(Recipe, "per-stock: each stock has its own credit, its path so far is seen; joint: one credit "
-                      "for the whole book.")
-
-def _config(recipe, epochs):
-    "A recipe, with other epochs if they are given."
-    config = getattr(PPOConfig, recipe.name)()
-    return config if epochs is None else replace(config, epochs=epochs)
-
-# %% ../nbs/46_cli.ipynb #e-options
-Seed = option(int, "Seed of everything that is drawn; the same seed gives the same agent.", min=0)
-Epochs = option(int | None, "Rounds of rollout and update.  [default: the recipe's]", min=1)
-Threads = option(int, "Processor threads to train and decide on; the matrices are small.", min=1)
-Overwrite = option(bool, "Replace an older one in the same place.", "--overwrite")
-Cost = option(str | None, "Cost of an exit before the close, in basis points of what is traded: a number, or a file "
-              "with the columns ticker and bps.  [default: the panel's]", metavar="BPS")
-Close = option(str | None, "Cost of the closing auction, likewise.  [default: the panel's]", metavar="BPS")
-
-# %% ../nbs/46_cli.ipynb #e-arguments
-Panel = argument(Path, "Folder that `panel` has written; or a Parquet or CSV file, one row per day, snapshot and "
-                 "stock: date, time, ticker, return (since the prior close), signal, weight.")
-Run = argument(Path, "Folder that `train` has written, or a checkpoint in it.")
+# %% ../nbs/46_cli.ipynb #e-trades
+Trades = option(Path | None, "CSV to write: one row per position, with its weight, exit, return, cost and payoff.",
+                dir_okay=False)
 
 # %% ../nbs/46_cli.ipynb #e-version
 def _version(show: bool):
@@ -138,14 +100,14 @@ def about(
 @plain_errors()
 def demo(
     out: option(Path | None, "Folder to keep the run in.  [default: nothing is written]") = None,
-    epochs: Epochs = None, seed: Seed = 7, threads: Threads = 1, overwrite: Overwrite = False,
+    epochs: Epochs = None, seed: Seed = 7, threads: Threads = 1, overwrite: Overwrite = False, quiet: Quiet = False,
 ) -> None:
     "See it work: train on 200 synthetic days, judge on 100 others."
     if out is not None: check_out(out, overwrite)
     train_days, test_days = IntradayPanel.synthetic().split(200)
     typer.echo("Learning from 200 synthetic days of 800 stocks; the next 100 days are for judging.")
     agent = FactorizedPPOEOD.from_panel(train_days, test_days, seed=seed, threads=threads)
-    agent.train(epochs=epochs, progress=sys.stderr.isatty())
+    agent.train(epochs=epochs)
     policies = {"learned policy": agent.policy, "exact optimum": ExactOptimum.synthetic()}
     typer.echo(f"\nOn the 100 days that it never saw:\n{summary(test_days, policies)}")
     gain, best = compare(policies, test_days, n_boot=100).gain
@@ -180,7 +142,7 @@ def panel(
     prior_close: option(Path | None, "File with date, ticker, prior_close, which wins over the bars.") = None,
     adjustments: option(Path | None, "File with date, ticker, factor: splits; closes before that date are multiplied "
                         "by it.") = None,
-    cost_bps: Cost = None, close_bps: Close = None, overwrite: Overwrite = False,
+    cost_bps: Cost = None, close_bps: Close = None, overwrite: Overwrite = False, quiet: Quiet = False,
 ) -> None:
     """From bars and a daily signal to a panel.
 
@@ -217,7 +179,7 @@ def _trained(path, fit, judge, config, seed, resume, anew, **how):
     resume = resume and path.exists()
     if resume: agent = _begun(path, fit, judge, config, seed, **how)
     else: agent = FactorizedPPOEOD.from_panel(fit, judge, config, seed, **how)
-    try: agent.train(progress=sys.stderr.isatty(), checkpoint=path, resume=resume)
+    try: agent.train(checkpoint=path, resume=resume)
     except KeyboardInterrupt:
         typer.echo(f"Stopped after epoch {len(agent.history)}: the same command with --resume goes on", err=True)
         raise SystemExit(130) from None
@@ -235,7 +197,7 @@ def train(
     epochs: Epochs = None, seed: Seed = 7, cost_bps: Cost = None, close_bps: Close = None, threads: Threads = 1,
     device: option(str, "cpu, cuda or auto.") = "cpu", overwrite: Overwrite = False,
     resume: option(bool, "Go on with a training that was interrupted; it ends as if nothing had happened.",
-                   "--resume") = False,
+                   "--resume") = False, quiet: Quiet = False,
 ) -> None:
     """Learn from a panel and keep what was learned.
 
@@ -252,7 +214,7 @@ def train(
     typer.echo(f"{days}\nLearning from {fit.D} days, judging on {f'the last {held_out}' if held_out else 'the same'}")
     with locked(meanwhile):
         path = meanwhile / "agent.pt"
-        try: agent = _trained(path, fit, judge, _config(recipe, epochs), seed, resume, overwrite, device=device,
+        try: agent = _trained(path, fit, judge, config_of(recipe, epochs), seed, resume, overwrite, device=device,
                               threads=threads)
         finally:
             if not path.exists(): shutil.rmtree(meanwhile)  # nothing was learned yet
@@ -268,7 +230,9 @@ def evaluate(
     panel: Panel,
     last_days: option(int | None, "Only so many days at the end. [default: all]", min=1) = None,
     exits: option(Path | None, "CSV to write: when each stock is exited.", dir_okay=False) = None,
-    cost_bps: Cost = None, close_bps: Close = None, threads: Threads = 1,
+    trades: Trades = None,
+    as_json: option(bool, "Print every measure as JSON.", "--json") = False,
+    cost_bps: Cost = None, close_bps: Close = None, threads: Threads = 1, quiet: Quiet = False,
 ) -> None:
     "Judge a trained policy on a panel, beside holding."
     agent = FactorizedPPOEOD.load(checkpoint(run), threads=threads)
@@ -276,12 +240,15 @@ def evaluate(
     if (last_days or 1) > days.D: raise ValueError(f"--last-days {last_days}, but there are {days.D}")
     days = days if last_days is None else days[-last_days:]
     decided = Exits.of(days, agent.policy, "learned policy")
-    typer.echo(f"{days.D} days, {days.dates[0]} .. {days.dates[-1]}, {costs_said(days)}\n"
+    typer.echo(measures_json(days, {"learned policy": decided}) if as_json else
+               f"{days.D} days, {days.dates[0]} .. {days.dates[-1]}, {costs_said(days)}\n"
                f"{summary(days, {'learned policy': decided})}")
-    if exits is not None:
-        table = decided.trades()[["date", "ticker", "step", "time"]].rename(columns={"step": "exit_step"})
-        write_whole(exits, lambda f: f.write(table.to_csv(index=False).encode()))
-        typer.echo(f"\nThe exits are in {exits}")
+    table = decided.trades()
+    when = table[["date", "ticker", "step", "time"]].rename(columns={"step": "exit_step"})
+    for what, path, rows in (("exits", exits, when), ("trades", trades, table)):
+        if path is None: continue
+        write_whole(path, lambda f, rows=rows: f.write(rows.to_csv(index=False).encode()))
+        typer.echo(f"\nThe {what} are in {path}", err=as_json)
 
 # %% ../nbs/46_cli.ipynb #e-walk
 @app.command("walk-forward")
@@ -300,7 +267,7 @@ def walk(
     name: option(str, "The policy's name; another configuration needs another.") = "learned",
     tried: option(int, "Configurations tried on these days elsewhere.", min=0) = 0,
     seed: option(int, "Seed of everything that is drawn.", min=0) = 0,
-    cost_bps: Cost = None, close_bps: Close = None,
+    trades: Trades = None, cost_bps: Cost = None, close_bps: Close = None, quiet: Quiet = False,
 ) -> None:
     """Refit through time, judge on the days after.
 
@@ -308,13 +275,14 @@ def walk(
     is counted as tried."""
     if name == "hold": raise ValueError("--name is 'hold', the name of holding every position: give another")
     check_out(out, True, ("fits", "days", "result"), "walk")
-    days, config = charge(read_panel(panel), cost_bps, close_bps), _config(recipe, epochs)
+    days, config = charge(read_panel(panel), cost_bps, close_bps), config_of(recipe, epochs)
     splitter = WalkForward(train, test, purge, expanding)
     typer.echo(f"{days}\n{splitter.get_n_splits(days)} folds of {train} days to learn from, {test} to judge on")
     result = walk_forward(days, config, splitter, seeds, jobs, out / "fits", sys.stderr.isatty(),
                           BASELINES if baselines else None, name, seed, tried=tried)
     about = dict(main=name, config=asdict(config), splitter=repr(splitter), seed=seed)
     keep_walk(result, out, about, read_left_out(panel / "report.csv"))
+    if trades is not None: write_whole(trades, lambda f: f.write(result.trades().to_csv(index=False).encode()))
     typer.echo(f"\n{result!r}\n\n{summary(result.book, result.policies())}\n\nThe run is in {out}: show it with "
                f"eod-exit-ppo report {out} --out report.html")
 
@@ -331,6 +299,7 @@ def report(
                      "ships]", dir_okay=False) = None,
     keep_notebook: option(Path | None, "Keep the notebook that was run, to look into or to edit.",
                           dir_okay=False) = None,
+    quiet: Quiet = False,
 ) -> None:
     """Show what a run has earned, in one HTML file.
 
@@ -400,7 +369,7 @@ def decide(
     date: option(str | None, "The day, like 2024-05-31; later calls may repeat it, against a mix-up of files.") = None,
     times: option(str | None, "To begin a day: all its snapshots, the close last.  [default: those of the run]") = None,
     out: option(Path | None, "CSV to write: what is exited now.", dir_okay=False) = None,
-    cost_bps: Cost = None, close_bps: Close = None,
+    cost_bps: Cost = None, close_bps: Close = None, quiet: Quiet = False,
 ) -> None:
     """Say what to exit now, during a live day.
 

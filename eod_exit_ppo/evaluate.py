@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from .baselines import Hindsight, Hold, aligned_marks
-from .bootstrap import block_bootstrap, block_length
+from .bootstrap import block_bootstrap, block_length, detectable, spread_of_days
 from .checks import once, refuse_first
 from .data import IntradayPanel
 from .exits import Exits, may_act
@@ -21,11 +21,12 @@ from .terms import as_objective
 from .weights import normalize_neutral
 
 # %% auto #0
-__all__ = ['MEASURES', 'decide', 'daily_payoffs', 'Performance', 'Measure', 'worth_table', 'compare', 'break_even', 'hazard',
-           'best_cut', 'exit_boundary', 'COLOURS', 'colours_of', 'block_bootstrap', 'block_length']
+__all__ = ['MEASURES', 'decide', 'daily_payoffs', 'trades', 'Performance', 'Measure', 'worth_table', 'compare', 'break_even',
+           'hazard', 'best_cut', 'exit_boundary', 'COLOURS', 'colours_of', 'block_bootstrap', 'block_length',
+           'detectable']
 
 # %% ../nbs/31_evaluate.ipynb #all-names
-_all_ = [COLOURS, colours_of, block_bootstrap, block_length]  # made in `style` and `bootstrap`, and at home here too
+_all_ = [COLOURS, colours_of, block_bootstrap, block_length, detectable]  # made elsewhere, at home here too
 
 # %% ../nbs/31_evaluate.ipynb #e-named
 def named_policies(policies) -> dict:
@@ -63,6 +64,32 @@ def daily_payoffs(
     earned = {name: exits.payoff() for name, exits in exits_by_name(policies, panel).items()}
     return pd.DataFrame(earned, index=pd.Index(panel.dates, name="date"))
 
+# %% ../nbs/31_evaluate.ipynb #e-trades
+def trades(
+    policies: Mapping,     # name -> policy or exit steps
+    panel: IntradayPanel,  # D days
+) -> pd.DataFrame:         # one row per policy and position: policy, then the columns of `Exits.trades`
+    "Every position of every policy: when it was exited, at what return and cost, and what it earned."
+    lists = {name: exits.trades() for name, exits in exits_by_name(policies, panel).items()}
+    return pd.concat(lists, names=["policy"]).reset_index("policy").reset_index(drop=True)
+
+# %% ../nbs/31_evaluate.ipynb #e-in-sample
+def gain_in_sample(train: IntradayPanel, policy) -> float:
+    "Mean daily gain over holding on the days that a policy learned from; nan for one that can't decide those."
+    try: return float((Exits.of(train, policy).payoff() - Exits.of(train, Hold()).payoff()).mean())
+    except (ValueError, TypeError, LookupError): return np.nan
+
+# %% ../nbs/31_evaluate.ipynb #e-market
+def book_market(panel: IntradayPanel) -> np.ndarray:
+    "(D, T) float64, the mean return since the prior close of the stocks in the book; 0 on a day without any."
+    held = (panel.weights != 0)[:, None]
+    return (panel.marks() * held).sum(2, dtype=np.float64) / np.maximum(1, held.sum(2))
+
+def slope(y: np.ndarray, x: np.ndarray) -> float:
+    "Of the line through (x, y) by least squares; nan where x is always the same."
+    x = x - x.mean()
+    return float(x @ y / (x @ x)) if x @ x > 0 else np.nan
+
 # %% ../nbs/31_evaluate.ipynb #e-performance
 @dataclass
 class Performance:
@@ -90,6 +117,11 @@ class Performance:
     def interval(self) -> tuple[float, float]:
         return block_bootstrap(self.gain, block=self.days_per_block, **self.bootstrap)
 
+    @property
+    def detectable(self) -> float:
+        reach = np.abs(np.subtract(self.interval, self.gain.mean())).max()
+        return detectable(len(self.gain), spread_of_days(self.gain, self.days_per_block), reach=reach)
+
 # %% ../nbs/31_evaluate.ipynb #e-measure
 class Measure(NamedTuple):
     "A column of `compare`."
@@ -106,6 +138,10 @@ def _spread(p): return p.payoff.std(ddof=1) if len(p.payoff) > 1 else np.nan
 
 def _side(p, sign): return np.sign(p.exits.panel.weights) == sign
 
+def _traded_early(p): return (np.abs(normalize_neutral(p.exits.panel.weights)) * p.exits.early).sum(1, dtype=np.float64)
+
+def _cost(p): return Exits(p.exits.panel.with_costs(), p.exits.steps).payoff() - p.payoff
+
 # %% ../nbs/31_evaluate.ipynb #e-measures
 MEASURES = {
     "mean": Measure("average daily payoff, as a share of one side's capital", lambda p: p.payoff.mean()),
@@ -116,8 +152,10 @@ MEASURES = {
                    lambda p: p.interval[0]),
     "high": Measure("upper end of that interval", lambda p: p.interval[1]),
     "block": Measure("days in a block of that bootstrap", lambda p: p.days_per_block),
-    "sharpe": Measure("mean / std * sqrt(days in a year), 252 or fewer where the dates lie further apart; of single "
-                      "days with days_a_year=1; nan if std is 0",
+    "detectable": Measure("the smallest true gain that these days would have shown with a probability of 80%, by that "
+                          "interval", lambda p: p.detectable),
+    "sharpe": Measure("mean / std * sqrt(days in a year), by the dates: 252, or 365 with weekends, fewer where they "
+                      "lie further apart; of single days with days_a_year=1; nan if std is 0",
                       lambda p: np.sqrt(p.days_a_year) * _ratio(p.payoff.mean(), _spread(p))),
     "hit_rate": Measure("share of days with a payoff above 0", lambda p: (p.payoff > 0).mean()),
     "worst_day": Measure("smallest daily payoff", lambda p: p.payoff.min()),
@@ -133,13 +171,21 @@ MEASURES = {
                            lambda p: _mean(p.exits.early[_side(p, -1)])),
     "net": Measure("mean |long + short weight| still held after each snapshot before the close: how lopsided it gets",
                    lambda p: _mean(np.abs(p.exits.exposure()["net"][:, :-1]))),
+    "turnover": Measure("what is exited before the close per day, as a share of one side's capital: 2 at most, the "
+                        "whole book", lambda p: _traded_early(p).mean()),
+    "cost": Measure("what the exits of a day cost, as a share of one side's capital", lambda p: _cost(p).mean()),
+    "beta": Measure("slope of the daily gain on the mean return of the book's stocks to the close: how much of the "
+                    "market is in it; nan for a single day",
+                    lambda p: slope(p.gain, book_market(p.exits.panel)[:, -1])),
 }
 
 # %% ../nbs/31_evaluate.ipynb #e-year
 def days_in_year(dates: np.ndarray) -> float:
-    "How many such days a year has: 252 over the usual distance between them, in business days."
+    "How many such days a year has, by the weekdays that they use and the usual distance between them."
     if dates.dtype.kind != "M" or len(dates) < 2: return 252
-    return 252 / max(1, np.median(np.busday_count(dates[:-1], dates[1:])))
+    used = np.bincount((dates.astype("M8[D]").astype(np.int64) + 3) % 7, minlength=7) > 0.02 * len(dates)
+    week = used if used.sum() >= 5 else np.arange(7) < 5  # from Monday on
+    return (252, 303, 365)[week.sum() - 5] / max(1, np.median(np.busday_count(dates[:-1], dates[1:], week)))
 
 # %% ../nbs/31_evaluate.ipynb #e-worth
 def worth_table(
@@ -188,13 +234,20 @@ def compare(
     return table if objective is None else table.join(worth_table(exits, baseline, as_objective(objective), block, how))
 
 # %% ../nbs/31_evaluate.ipynb #e-cost-line
-def cost_line(exits: Exits, base: Exits) -> tuple[float, float]:
-    "Mean gain over a baseline where an early exit is free, and the weight that exits early beyond the baseline's."
+def free_gain(exits: Exits, base: Exits) -> np.ndarray:
+    "(D,) daily gain over a baseline where an early exit is free, the cost at the close as it is."
     p = exits.panel
     free = p.with_costs(0, 0 if p.costs is None else 1e4 * p.costs[1])
-    gain = Exits(free, exits.steps).payoff() - Exits(free, base.steps).payoff()
-    weight = np.abs(normalize_neutral(p.weights).astype(np.float64))
-    return gain.mean(), (weight * exits.early - weight * base.early).sum(1).mean()
+    return Exits(free, exits.steps).payoff() - Exits(free, base.steps).payoff()
+
+def cost_line(exits: Exits, base: Exits) -> tuple[float, float]:
+    "Mean gain over a baseline where an early exit is free, and the weight that exits early beyond the baseline's."
+    weight = np.abs(normalize_neutral(exits.panel.weights).astype(np.float64))
+    return free_gain(exits, base).mean(), (weight * exits.early - weight * base.early).sum(1).mean()
+
+def gain_is_sure(exits: Exits, base: Exits) -> bool:
+    "Whether the 95% interval of the gain lies above zero where an early exit is free: only then is there a break-even."
+    return bool(block_bootstrap(free_gain(exits, base))[0] > 0)
 
 # %% ../nbs/31_evaluate.ipynb #e-costs
 def break_even(

@@ -9,7 +9,7 @@ import numpy as np
 from .agent import METRICS, FactorizedPPOEOD
 from .baselines import Hold
 from .data import IntradayPanel
-from .evaluate import break_even, cost_line, exit_boundary, exits_by_name, hazard
+from .evaluate import break_even, cost_line, exit_boundary, exits_by_name, gain_is_sure, hazard
 from .exits import Exits
 from .objective import payoff
 from .style import COLOURS, colours_of
@@ -24,6 +24,34 @@ def axes_or_new(ax=None, height: float = 3.0):
     if ax is not None: return ax
     import matplotlib.pyplot as plt
     return plt.subplots(figsize=(7, height), layout="constrained")[1]
+
+# %% ../nbs/32_plots.ipynb #e-spread-out
+def spread_out(n: int, most: int) -> list[int]:
+    "At most so many of n positions in even steps, the first and the last among them."
+    step = max(1, -(-(n - 1) // (max(2, most) - 1)))
+    shown = list(range(n - 1, 0, -step))
+    return [0, *shown[-2 if shown and shown[-1] < step else -1::-1]]
+
+def snapshot_ticks(ax, names, first: int = 0) -> None:
+    "Names of snapshots below the axis, from position `first` on: those that there is room for, the last always."
+    longest = max(len(str(name).split("\n")[0]) for name in names)
+    shown = spread_out(len(names), 50 // (longest + 2))
+    ax.set_xticks(range(first, first + len(names)), minor=True)
+    ax.set_xticks([first + k for k in shown], [names[k] for k in shown])
+
+# %% ../nbs/32_plots.ipynb #e-legend
+def legend_above(ax, columns: int = 3) -> None:
+    "The legend between the title and the axes, where no line is."
+    rows = -(-len(ax.get_legend_handles_labels()[0]) // columns)
+    ax.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, borderaxespad=0.2)
+    ax.set_title(ax.get_title(), pad=8 + 13 * rows)
+
+def date_axis(ax, dates: np.ndarray) -> None:
+    "A few dates, each written like 2024-05-31; numbers of days stay numbers."
+    from matplotlib.dates import AutoDateLocator, DateFormatter
+    if dates.dtype.kind != "M": return
+    ax.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=5))
+    ax.xaxis.set_major_formatter(DateFormatter("%Y-%m-%d"))
 
 # %% ../nbs/32_plots.ipynb #e-spread
 def _spread_of_positions(one, most=12):
@@ -56,9 +84,9 @@ def plot_day(
     for i in np.atleast_1d(_spread_of_positions(one) if stocks is None else stocks):
         _draw_path(ax, paths[:, i], steps[i], COLOURS["long" if w[i] > 0 else "short" if w[i] < 0 else "hold"])
     ax.axhline(0, color=COLOURS["hold"], lw=0.8, zorder=0)
-    ax.set(title=f"{one.dates[0]}: long (blue) and short (orange) positions, and their exits",
+    ax.set(title=f"{one.dates[0]}: long (blue), short (orange), and exits (dots)",
            xlabel="snapshot", ylabel="return since prior close (%)")
-    ax.set_xticks(range(-1, panel.T), ["prior\nclose", *panel.times])
+    snapshot_ticks(ax, ["prior\nclose", *panel.times], -1)
     return ax
 
 # %% ../nbs/32_plots.ipynb #e-plot-strip
@@ -102,7 +130,8 @@ def plot_payoff(
     ax.axhline(0, color=COLOURS["hold"], lw=0.6)
     ax.set(title="Cumulative payoff" + ("" if baseline is None else " beyond the baseline"),
            ylabel="% of one side's capital")
-    ax.legend(fontsize=8)
+    date_axis(ax, panel.dates)
+    legend_above(ax)
     return ax
 
 # %% ../nbs/32_plots.ipynb #e-plot-times
@@ -117,8 +146,8 @@ def plot_exit_times(
         share = np.bincount(steps[side], minlength=panel.T) / max(1, side.sum())
         ax.bar(np.arange(panel.T) + shift, 100 * share, 0.4, color=COLOURS[name], label=name)
     ax.set(title="When positions are exited", xlabel="snapshot", ylabel="% of the side's positions")
-    ax.set_xticks(range(panel.T), [*panel.times[:-1], f"{panel.times[-1]}\n(close)"])
-    ax.legend()
+    snapshot_ticks(ax, [*panel.times[:-1], f"{panel.times[-1]}\n(close)"])
+    legend_above(ax)
     return ax
 
 # %% ../nbs/32_plots.ipynb #e-positions
@@ -145,7 +174,7 @@ def plot_hazard(
     ax.set(title="Of those still held, how many exit (%)", ylabel="snapshot",
            xlabel=f"the day's positions by signal, lowest to highest, in {groups} groups")
     ax.set_xticks(range(groups), range(1, groups + 1))
-    ax.set_yticks(range(panel.T - 1), panel.times[:-1])
+    ax.set_yticks(shown := spread_out(panel.T - 1, 13), [panel.times[k] for k in shown])
     ax.figure.colorbar(image, ax=ax, label="%")
     return ax
 
@@ -164,7 +193,7 @@ def plot_exposure(
     ax.axhline(0, color=COLOURS["hold"], lw=0.6)
     ax.set(title="What is still held after each snapshot", xlabel="snapshot", ylabel="% of one side's capital",
            ylim=(-110, 140))
-    ax.set_xticks(x, panel.times)
+    snapshot_ticks(ax, panel.times)
     ax.legend(fontsize=8, loc="upper center", ncols=4)
     return ax
 
@@ -172,15 +201,18 @@ def plot_exposure(
 def plot_costs(
     policies: Mapping,     # name -> policy or exit steps
     panel: IntradayPanel,  # D days; their cost at the close counts, their cost of early exits doesn't
-    bps=None,              # costs to show; default: from 0 to beyond the largest break-even
+    bps=None,              # costs to show; default: from 0 to beyond the largest break-even and what is charged
     baseline=None,         # a policy or exit steps that gains are measured against; default: holding
     ax=None,               # Axes to draw on; default: new ones
 ):                         # Axes
-    "Daily gain over the baseline against the cost of an early exit, exits as they are; a dot marks each break-even."
+    """Daily gain over the baseline against the cost of an early exit, exits as they are.
+
+    A dot marks each break-even, where there is evidence of a gain; a dotted line what the panel charges on average."""
     exits = exits_by_name(policies, panel)
     base = Exits.of(panel, Hold() if baseline is None else baseline, "baseline")
-    even = {name: break_even(e, panel, base) for name, e in exits.items()}
-    bps = np.linspace(0, 1.2 * max([1.0, *(c for c in even.values() if np.isfinite(c))]), 7) if bps is None else bps
+    even = {name: break_even(e, panel, base) if gain_is_sure(e, base) else np.inf for name, e in exits.items()}
+    charged = 0 if panel.costs is None else 1e4 * float(panel.costs[0].mean())
+    if bps is None: bps = np.linspace(0, 1.2 * max([1.0, charged, *(c for c in even.values() if np.isfinite(c))]), 7)
     ax = axes_or_new(ax)
     for (name, e), colour in zip(exits.items(), colours_of(exits).values()):
         gain, early = cost_line(e, base)
@@ -188,9 +220,10 @@ def plot_costs(
         ax.plot(bps, 1e4 * gain - early * np.asarray(bps), color=colour, lw=1.8, label=f"{name}{says}")
         if min(bps) <= even[name] <= max(bps): ax.plot(even[name], 0, "o", color=colour, ms=7, mec="white")
     ax.axhline(0, color=COLOURS["hold"], ls="--", lw=1)
+    if charged: ax.axvline(charged, color="black", ls=":", lw=1, label=f"charged: {charged:.3g} bps")
     ax.set(title="Gain over the baseline against the cost of an early exit", xlabel="cost (bps of what is traded)",
            ylabel="gain per day (bps)")
-    ax.legend(fontsize=8)
+    legend_above(ax, 2)
     return ax
 
 # %% ../nbs/32_plots.ipynb #e-edges

@@ -4,40 +4,24 @@
 
 # %% ../nbs/45_report.ipynb #imports
 from __future__ import annotations
-import base64
 import html
-import io
 import re
 import sys
 import warnings
-from html.parser import HTMLParser
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from .evaluate import break_even, compare, daily_payoffs, exits_by_name
+from .evaluate import break_even, compare, daily_payoffs, gain_is_sure
 from .files import write_whole
+from .page import Html, outside_requests, picture, table_html, whole_page
 from .plots import plot_costs, plot_day, plot_exit_times, plot_exposure, plot_hazard, plot_payoff
 from .runs import Judged, costs_said, holds_walk
+from .significance import deflated_sharpe, in_and_out, market_part
 
 # %% auto #0
-__all__ = ['TEMPLATE', 'Html', 'table_html', 'verdict', 'headline', 'score_table', 'monthly_table', 'months', 'picture',
-           'payoff_picture', 'cost_picture', 'exit_picture', 'exposure_picture', 'day_picture', 'left_out_table',
-           'data_left_out', 'settings_table', 'settings', 'outside_requests', 'make_report']
-
-# %% ../nbs/45_report.ipynb #e-html
-class Html(str):
-    "A piece of a page; a notebook shows it as such."
-    def _repr_html_(self): return str(self)
-    def __repr__(self): return f"<{len(self)} characters of HTML>"
-
-def table_html(
-    table: pd.DataFrame,  # its cells are text, or numbers to be shown as they are
-    index: bool = False,
-) -> Html:
-    "A table, everything in it escaped; it scrolls by itself where the page is narrow."
-    with pd.option_context("display.max_colwidth", None):
-        body = table.to_html(index=index, escape=True, border=0, na_rep="", justify="left")
-    return Html(f'<div class="wide">{body}</div>')
+__all__ = ['TEMPLATE', 'verdict', 'headline', 'score_table', 'trading_table', 'monthly_table', 'months', 'payoff_picture',
+           'cost_picture', 'exit_picture', 'exposure_picture', 'day_picture', 'left_out_table', 'data_left_out',
+           'settings_table', 'settings', 'make_report']
 
 # %% ../nbs/45_report.ipynb #e-said
 def _bps_said(x):
@@ -45,6 +29,9 @@ def _bps_said(x):
     return "" if np.isnan(x) else f"{1e4 * x:+,.2f}" if abs(x) < 1e-4 else f"{1e4 * x:+,.1f}"
 
 def _between(low, high): return "" if np.isnan(low) else f"{_bps_said(low)} to {_bps_said(high)}"
+
+def _chance_said(p):
+    return "not known" if np.isnan(p) else "above 99%" if p > 0.99 else "below 1%" if p < 0.01 else f"{p:.0%}"
 
 # %% ../nbs/45_report.ipynb #e-verdict
 def verdict(
@@ -68,11 +55,26 @@ def _gain_said(run, row):
     text = (f"The gain over holding to the close was <strong>{_bps_said(row.gain)} basis points per day</strong>{sure},"
             f" {costs}, on {len(days)} days{' that had not been seen' * bool(run.unseen)}, "
             f"<span>{days[0]}</span> to <span>{days[-1]}</span>, with the policy <em>{html.escape(run.main)}</em>.")
+    if not np.isnan(row.detectable): text += (f" A true gain of {_bps_said(row.detectable)[1:]} basis points "
+                                              "or more would have been seen on these days with a probability of 80%.")
+    return text
+
+# %% ../nbs/45_report.ipynb #e-beside
+def _daily_gain(run): return run.exits.payoff() - run.policies["hold"].payoff()
+
+def _beside_it(run):
+    "What the best of the simple rules gained, what was gained in sample, and what is left after all that was tried."
+    known, text = in_and_out(run.result)["in sample"].get(run.main, np.nan), ""
     if others := _others(run):
         gains = compare(others, run.panel, n_boot=100).gain
-        text += (f" The best of the {len(gains)} simple rules beside it, <em>{html.escape(gains.idxmax())}</em>, "
+        text += (f"The best of the {len(gains)} simple rules beside it, <em>{html.escape(gains.idxmax())}</em>, "
                  f"gained {_bps_said(gains.max())}.")
-    if run.result.tried > 1: text += f" {run.result.tried} configurations were tried on these days in all."
+    if not np.isnan(known): text += f" On the days that it learned from, the policy gained {_bps_said(known)}."
+    if run.result.tried > 1:
+        text += f" {run.result.tried} configurations were tried on these days in all"
+        sure = deflated_sharpe(_daily_gain(run), run.result.tried)
+        text += "." if np.isnan(sure) else (
+            f"; allowing for that, there is a gain with a probability of {_chance_said(sure)} (deflated Sharpe ratio).")
     return text
 
 # %% ../nbs/45_report.ipynb #e-headline
@@ -83,26 +85,41 @@ def headline(
     row = compare({run.main: run.exits}, run.panel).iloc[0]
     kind = "none" if not row.low > 0 and not row.high < 0 else "good" if row.low > 0 else "bad"
     notes = "".join(f'<p class="note">{html.escape(n)}</p>' for n in run.notes)
+    beside = f"<p>{said}</p>" if (said := _beside_it(run)) else ""
     return Html(f'<div class="headline {kind}"><p>{_gain_said(run, row)}</p>'
-                f'<p>{verdict(row.low, row.high)}</p></div>{notes}')
+                f'<p>{verdict(row.low, row.high)}</p>{beside}</div>{notes}')
 
 # %% ../nbs/45_report.ipynb #e-score
 def score_table(
     run: Judged,
 ) -> pd.DataFrame:  # text, one row per policy
     "Every policy beside holding."
-    every = exits_by_name({"hold": run.policies["hold"]} | run.result.policies(each_seed=True), run.panel)
-    t, book = compare(every, run.panel), max((run.panel.weights != 0).sum(), 1)
+    t = compare({"hold": run.policies["hold"]} | run.result.policies(each_seed=True), run.panel)
     def share(k): return (100 * t[k]).map("{:.1f}".format)
     out = {"policy": t.index, "payoff per day (bps)": t["mean"].map(_bps_said),
            "gain over holding (bps)": t.gain.map(_bps_said),
            "95% interval": [_between(a, b).replace(" ", "\u00a0") for a, b in zip(t.low, t.high)],
+           "could be seen (bps)": t.detectable.map(lambda x: _bps_said(x).lstrip("+")),
+           "gain in sample (bps)": in_and_out(run.result)["in sample"].reindex(t.index).map(_bps_said),
            "Sharpe, annual": t.sharpe.map("{:.2f}".format), "days above 0 (%)": share("hit_rate"),
-           "worst day (%)": share("worst_day"), "largest fall (%)": share("drawdown"),
-           "exited early (%)": [f"{100 * e.early.sum() / book:.0f}" for e in every.values()]}
-    out = pd.DataFrame(out).reset_index(drop=True)
-    out.loc[out.policy == "hold", ["gain over holding (bps)", "95% interval", "exited early (%)"]] = ""
+           "worst day (%)": share("worst_day"), "largest fall (%)": share("drawdown")}
+    out, none = pd.DataFrame(out).reset_index(drop=True), [c for c in out if re.search("gain|interval|seen", c)]
+    out.loc[out.policy == "hold", none] = ""
     return out
+
+# %% ../nbs/45_report.ipynb #e-trading
+def trading_table(
+    run: Judged,
+) -> pd.DataFrame:  # text, one row per policy
+    "Turnover, costs, net exposure and beta of every policy."
+    t, book = compare(run.policies, run.panel, n_boot=100), max((run.panel.weights != 0).sum(), 1)
+    return pd.DataFrame({
+        "policy": t.index,
+        "positions exited early (%)": [f"{100 * e.early.sum() / book:.0f}" for e in run.policies.values()],
+        "traded before the close (% of one side)": (100 * t.turnover).map("{:.1f}".format),
+        "costs per day (bps)": (1e4 * t.cost).map("{:.1f}".format),
+        "net weight, mean (%)": (100 * t.net).map("{:.1f}".format),
+        "beta of the gain": t.beta.map("{:+.2f}".format)}).reset_index(drop=True)
 
 # %% ../nbs/45_report.ipynb #e-monthly
 def monthly_table(
@@ -128,40 +145,13 @@ def months(
     shown = t.assign(**{c: t[c].map(("{:.0f}" if "days" in c else "{:+.2f}").format) for c in t})
     return table_html(shown.rename_axis(None), index=True)
 
-# %% ../nbs/45_report.ipynb #e-picture
-def picture(
-    draw,             # draws on the Axes that it is given, one after the other
-    alt: str,         # what is to be seen, in words
-    rows: int = 1,    # Axes above one another
-    height: float = 3.1,  # inches, of one
-) -> Html:
-    "A picture as a piece of the page."
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-    with rc_context({"text.parse_math": False, "font.size": 10, "axes.titlesize": 10.5, "axes.spines.top": False,
-                     "axes.spines.right": False}):
-        fig, file = Figure((5.8, rows * height), dpi=150, layout="constrained"), io.BytesIO()
-        draw(*np.atleast_1d(fig.subplots(rows, 1)))
-        fig.savefig(file, format="png")
-    data = base64.b64encode(file.getvalue()).decode()
-    return Html(f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">')
-
-# %% ../nbs/45_report.ipynb #e-date-axis
-def _date_axis(ax, panel):
-    "Few, short dates."
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-    if panel.dates.dtype.kind != "M": return
-    ax.xaxis.set_major_locator(at := AutoDateLocator(minticks=3, maxticks=6))
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(at))
-
 # %% ../nbs/45_report.ipynb #e-payoff-picture
 def payoff_picture(run: Judged) -> Html:
     "Cumulative payoff, and what each policy earned beyond holding."
     def draw(above, below):
         plot_payoff(run.policies, run.panel, ax=above)
         plot_payoff({run.main: run.exits} | _others(run), run.panel, run.policies["hold"], ax=below)
-        below.set_title("Cumulative payoff beyond holding")
-        for ax in (above, below): _date_axis(ax, run.panel)
+        below.title.set_text("Cumulative payoff beyond holding")
     return picture(draw, "Cumulative payoff of each policy by date, and what each earned beyond holding", 2, 2.6)
 
 # %% ../nbs/45_report.ipynb #e-cost-picture
@@ -169,8 +159,10 @@ def cost_picture(run: Judged) -> Html:
     "Gain against cost, and the break-even in words."
     even = break_even(run.exits, run.panel)
     said = ("Costs do not matter here: no more weight is exited early than with holding." if even == np.inf else
-            f"The gain is gone at costs of {even:.3g} basis points for an early exit." if even > 0 else
-            "There is no gain even without costs.")
+            "There is no gain even without costs." if even <= 0 else
+            f"The gain is gone at costs of {even:.3g} basis points for an early exit."
+            if gain_is_sure(run.exits, run.policies["hold"]) else "Even where an early exit is free, these days are no "
+            "evidence of a gain: there is no cost to name at which it would be gone.")
     every = {run.main: run.exits} | _others(run)
     return Html(picture(lambda ax: plot_costs(every, run.panel, ax=ax), "Gain over holding against the cost of an "
                         f"early exit. {said}") + f"<p>{said}</p>")
@@ -186,9 +178,14 @@ def exit_picture(run: Judged) -> Html:
 
 # %% ../nbs/45_report.ipynb #e-exposure-picture
 def exposure_picture(run: Judged) -> Html:
-    "What is still held through the day."
-    return picture(lambda ax: plot_exposure(run.exits, run.panel, ax),
-                   "Long, short and net exposure still held after each snapshot")
+    "What is still held through the day, and how much of the gain is the market's."
+    part, gain = market_part(run.exits, run.panel), _daily_gain(run)
+    beta = "" if np.isnan(part.beta) else f"; the beta of the gain to it is {part.beta:+.2f}"
+    said = (f"Of the gain of {_bps_said(gain.mean())} basis points per day, {_bps_said(part.daily.mean())} come from "
+            f"net exposure to the market, the mean of the book's stocks{beta}. Net weight before the close: from "
+            f"{100 * part.low:+.1f}% to {100 * part.high:+.1f}% of one side's capital, in nine cases of ten.")
+    return Html(picture(lambda ax: plot_exposure(run.exits, run.panel, ax),
+                        "Long, short and net exposure still held after each snapshot") + f"<p>{said}</p>")
 
 # %% ../nbs/45_report.ipynb #e-day-picture
 def day_picture(
@@ -241,7 +238,8 @@ def settings_table(
     many = len(run.result.exit_steps[run.main])
     rows |= {"seeds": f"{many}, the book split evenly among them" if many > 1 else many,
              "first seed": a.get("seed", "not known"),
-             "configurations tried": f"{run.result.tried}, as far as this run knows"}
+             "configurations tried": f"{run.result.tried}, as far as this run knows",
+             "deflated Sharpe ratio": _chance_said(deflated_sharpe(_daily_gain(run), run.result.tried))}
     rows |= {f"recipe: {k}": v for k, v in a.get("config", {}).items()} | {"version of eod_exit_ppo": __version__}
     return pd.DataFrame({"setting": list(rows), "value": [str(v) for v in rows.values()]})
 
@@ -250,71 +248,6 @@ def settings(run: Judged) -> Html:
     "Settings as a piece of the page, with the folds of a walk."
     folds = run.result.folds
     return Html(table_html(settings_table(run)) + ("" if folds.empty else table_html(folds.reset_index())))
-
-# %% ../nbs/45_report.ipynb #e-style
-_STYLE = """
-:root { color-scheme: light; }
-body { margin: 0; background: #fff; color: #1a1a1a; font: 16px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
-main { max-width: 760px; margin: 0 auto; padding: 1rem 1rem 4rem; overflow-wrap: break-word; }
-h1 { font-size: 1.6rem; line-height: 1.2; margin: 1rem 0; }
-h2 { font-size: 1.2rem; margin: 2.2rem 0 .4rem; padding-top: .6rem; border-top: 1px solid #d9d9d9; }
-p { margin: .5rem 0; }
-img { display: block; width: 100%; height: auto; margin: .6rem 0; }
-.headline { border-left: 6px solid #7f7f7f; background: #f5f5f5; padding: .6rem 1rem; font-size: 1.1rem; }
-.headline span { white-space: nowrap; }
-.headline.good { border-color: #009e73; } .headline.bad { border-color: #d55e00; }
-.note { border-left: 6px solid #e69f00; padding: .2rem 1rem; background: #fdf6e7; }
-.wide { overflow-x: auto; margin: .6rem 0; }
-table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; vertical-align: top; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #e5e5e5; }
-th { font-weight: 600; } tbody th { white-space: nowrap; } td { overflow-wrap: normal; }
-pre { white-space: pre-wrap; font-size: .85rem; }
-@media print { .wide { overflow: visible; } h2 { break-after: avoid; } img, .headline { break-inside: avoid; } }
-"""
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:"
-
-# %% ../nbs/45_report.ipynb #e-page
-def _page(body, title):
-    "The whole document."
-    return (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-            f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f'<title>{html.escape(title)}</title>\n<style>{_STYLE}</style></head>\n<body><main>\n{body}\n</main></body></html>\n')
-
-# %% ../nbs/45_report.ipynb #e-outside
-class _Requests(HTMLParser):
-    "Collects what a page would load."
-    def __init__(self):
-        super().__init__()
-        self.found, self._css = [], False
-
-    def handle_starttag(self, tag, attrs):
-        self._css = tag == "style"
-        for name, value in attrs:
-            value = (value or "").strip()
-            if name == "style": self._look(value)
-            loads = name in ("src", "srcset", "poster", "background") or (name == "data" and tag == "object")
-            loads |= name in ("href", "xlink:href") and tag not in ("a", "area")
-            if loads and value and not value.startswith(("data:", "#")): self.found.append(value)
-
-    def handle_data(self, data):
-        if self._css: self._look(data)
-
-    def handle_endtag(self, tag): self._css = False
-
-    def _look(self, css):
-        links = re.findall(r"url\(\s*['\"]?([^)'\"]*)|@import\s+['\"]([^'\"]*)", css)
-        self.found += [a or b for a, b in links if not (a or b).startswith(("data:", "#"))]
-
-# %% ../nbs/45_report.ipynb #e-outside-requests
-def outside_requests(
-    page: str,     # HTML
-) -> list[str]:    # what it would load that is not in it
-    "Addresses that a browser would fetch to show a page. A link that a reader may follow is none."
-    parser = _Requests()
-    parser.feed(page)
-    parser.close()
-    return parser.found
 
 # %% ../nbs/45_report.ipynb #e-tools
 TEMPLATE = Path(__file__).with_name("report_template.ipynb") if "__file__" in globals() else None  # the one that ships
@@ -384,7 +317,7 @@ def _printed(nb, template, title):
     print_out = _tools()[1].HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True,
                                          exclude_output_prompt=True, exclude_anchor_links=True, embed_images=True)
     body, _ = print_out.from_notebook_node(nb, resources={"metadata": {"path": str(template.absolute().parent)}})
-    page = _page(body, title)
+    page = whole_page(body, title)
     if not (loads := outside_requests(page)): return page
     raise ValueError(f"{template.name} makes a page that would load {loads[0]}"
                      f"{f' and {len(loads) - 1} more' * (len(loads) > 1)}: put it into the page; nothing was written")

@@ -17,7 +17,7 @@ from .plots import plot_history
 from .bars import read_table
 from .baselines import ExitAt, Hold, LeastSquaresMC, Threshold
 from .data import IntradayPanel
-from .evaluate import exits_by_name
+from .evaluate import exits_by_name, gain_in_sample
 from .exits import Exits
 from .files import new_folder, read_folder, write_folder
 from .walk import WalkForwardResult
@@ -151,6 +151,7 @@ def keep_walk(
     files = {f"exits{k}.npy": _npy(result.exit_steps[name].astype(np.int32)) for k, name in enumerate(names)}
     files |= {"fold.npy": _npy(result.fold), "folds.csv": _csv(result.folds)}
     files["history.csv"] = _csv(result.history, False)
+    if result.learned is not None: files["learned.csv"] = _csv(result.learned, False)
     if left_out is not None: files["left_out.csv"] = _csv(left_out, False)
     told = dict(main=names[0]) | dict(about or {}) | dict(format_version=_FORMAT, policies=names, tried=result.tried)
     write_folder(folder / "result", "walk", files, told, overwrite=True)
@@ -163,6 +164,12 @@ def read_left_out(
     if not Path(path).is_file(): return None
     return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[]).astype({"rows": int})
 
+# %% ../nbs/44_runs.ipynb #e-learned
+def _learned(path):
+    "What the fits of a walk gained on the days that they learned from, None where that was not kept."
+    if not path.is_file(): return None
+    return pd.read_csv(path, dtype={"policy": str}, keep_default_na=False, na_values={"gain": [""]})
+
 # %% ../nbs/44_runs.ipynb #e-read-walk
 def read_walk(
     folder: Path,
@@ -173,7 +180,7 @@ def read_walk(
     steps = {name: np.load(at / f"exits{k}.npy").astype(np.int64) for k, name in enumerate(about["policies"])}
     folds = pd.read_csv(at / "folds.csv", keep_default_na=False, na_values={}, index_col="fold")
     result = WalkForwardResult(IntradayPanel.load(days), steps, np.load(at / "fold.npy"), folds,
-                               pd.read_csv(at / "history.csv"), about["tried"])
+                               pd.read_csv(at / "history.csv"), about["tried"], _learned(at / "learned.csv"))
     return result, about, read_left_out(at / "left_out.csv")
 
 # %% ../nbs/44_runs.ipynb #e-judged
@@ -284,7 +291,9 @@ def _open_train(run, path, last_days, cost_bps, close_bps):
     else: notes.append("The other rules are missing: the days to fit them on are not in this panel, or among those "
                        "judged.")
     steps = {name: Exits.of(days, p, name).steps[None] for name, p in every.items()}
-    result = WalkForwardResult(days, steps, np.zeros(days.D, int), pd.DataFrame(), pd.DataFrame(), 1)
+    learned = [(name, 0, 0, gain_in_sample(whole[fitted], p)) for name, p in every.items()] if fitted.any() else []
+    result = WalkForwardResult(days, steps, np.zeros(days.D, int), pd.DataFrame(), pd.DataFrame(), 1,
+                               pd.DataFrame(learned, columns=["policy", "fold", "seed", "gain"]) if learned else None)
     return Judged(result, "learned", about, unseen, read_left_out(Path(path) / "report.csv"), notes)
 
 # %% ../nbs/44_runs.ipynb #e-open-run

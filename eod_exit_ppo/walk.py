@@ -20,7 +20,7 @@ from .agent import FactorizedPPOEOD
 from .checks import as_array, once, patch, place, whole_number
 from .config import PPOConfig
 from .data import IntradayPanel, Shown
-from .evaluate import compare
+from .evaluate import compare, gain_in_sample
 from .exits import Exits
 from .features import FeatureSet
 from .files import locked
@@ -233,12 +233,13 @@ def _history_of(policy):
 
 # %% ../nbs/34_walk.ipynb #e-run-unit
 def _run_unit(unit, fit, panel, train, test, seed, threads, elsewhere):
-    "Fit on the training days, decide the test days: (unit, exit steps, history or None)."
+    "Fit on the training days, decide the test days: (unit, exit steps, history or None, gain on the training days)."
     try:
         with using_threads(threads):
             if elsewhere is not None: elsewhere.check()
-            policy = fit(_cut(panel, train), **({"seed": seed} if _takes_seed(fit) else {}))
-            return unit, Exits.of(_cut(panel, test), policy, unit.policy).steps.astype(np.int32), _history_of(policy)
+            policy = fit(days := _cut(panel, train), **({"seed": seed} if _takes_seed(fit) else {}))
+            steps = Exits.of(_cut(panel, test), policy, unit.policy).steps.astype(np.int32)
+            return unit, steps, _history_of(policy), gain_in_sample(days, policy)
     except Exception as error: raise RuntimeError(
         f"the fit of {unit.policy!r} in fold {unit.fold}, seed {unit.seed} (trained on {place(panel, train[0])} to "
         f"{place(panel, train[-1])}) failed: {type(error).__name__}: {error}") from error
@@ -271,6 +272,7 @@ class WalkForwardResult(Shown):
     folds: pd.DataFrame                 # one row per fold: first and last day of both parts, and how many there are
     history: pd.DataFrame               # policy, fold, seed, epoch and the training's metrics, where there are any
     tried: int                          # configurations tried on these days, as far as is known
+    learned: pd.DataFrame | None = None # policy, fold, seed, gain: over holding, per day, on the days it learned from
 
     @property
     def seeds(self) -> int:
@@ -325,6 +327,14 @@ def to_frame(self: WalkForwardResult) -> pd.DataFrame:
             for name, steps in self.exit_steps.items() for s, own in enumerate(steps)]
     return pd.concat(rows, ignore_index=True)
 
+# %% ../nbs/34_walk.ipynb #e-walk-trades
+@patch
+def trades(self: WalkForwardResult) -> pd.DataFrame:
+    "One row per policy, seed and position, then the columns of `Exits.trades`; each seed has the whole book."
+    lists = {(name, s): Exits.of(self.panel, own, name).trades()
+             for name, steps in self.exit_steps.items() for s, own in enumerate(steps)}
+    return pd.concat(lists, names=["policy", "seed"]).reset_index(["policy", "seed"]).reset_index(drop=True)
+
 # %% ../nbs/34_walk.ipynb #e-tables
 def _folds_table(panel, folds):
     "First and last day of both parts of each fold, and how many days they have."
@@ -335,7 +345,7 @@ def _folds_table(panel, folds):
 # %% ../nbs/34_walk.ipynb #e-history-table
 def _history_table(results):
     "What the trainings told, the fit they are of in front."
-    told = [h.assign(**u._asdict()) for u, (_, h) in sorted(results.items()) if h is not None]
+    told = [h.assign(**u._asdict()) for u, (_, h, _) in sorted(results.items()) if h is not None]
     history = pd.concat(told, ignore_index=True) if told else pd.DataFrame(columns=["policy", "fold", "seed"])
     first = ["policy", "fold", "seed", *(c for c in ("epoch",) if c in history)]
     if "epoch" in history and history.epoch.notna().all(): history["epoch"] = history.epoch.astype(np.int64)
@@ -351,7 +361,9 @@ def _stitch(panel, folds, fits, results, tried):
     seeds = {name: sorted({u.seed for u in results if u.policy == name}) for name in fits}
     exit_steps = {name: np.stack([steps(name, s) for s in own]).astype(np.int64) for name, own in seeds.items()}
     return WalkForwardResult(_cut(panel, days[order]), exit_steps, fold, _folds_table(panel, folds),
-                             _history_table(results), tried)
+                             _history_table(results), tried,
+                             pd.DataFrame([(*u, gain) for u, (*_, gain) in sorted(results.items())],
+                                          columns=["policy", "fold", "seed", "gain"]))
 
 # %% ../nbs/34_walk.ipynb #e-in-order
 def _in_order(panel):
@@ -361,7 +373,7 @@ def _in_order(panel):
 
 # %% ../nbs/34_walk.ipynb #e-run-walk
 def _run_walk(panel, folds, fits, seeds, seed, threads, jobs, kept, progress):
-    "Fit what is not kept yet: {unit: (exit steps, history)}."
+    "Fit what is not kept yet: {unit: (exit steps, history, gain on the training days)}."
     units = [Unit(p, k, s) for k in range(len(folds)) for p, fit in fits.items()
              for s in range(seeds if _takes_seed(fit) else 1)]
     results = {}
@@ -371,9 +383,9 @@ def _run_walk(panel, folds, fits, seeds, seed, threads, jobs, kept, progress):
     calls = {u: delayed(_run_unit)(u, fits[u.policy], panel, *folds[u.fold], fit_seed(seed, u.fold, u.seed), threads,
                                    elsewhere) for u in units if u not in results}
     with progress_bar(progress, desc="walk forward", unit="fit", total=len(units), initial=len(results)) as bar:
-        def arrived(unit, steps, history):
-            if kept is not None: kept.write(unit, steps, history)
-            results[unit] = steps, history
+        def arrived(unit, *found):
+            if kept is not None: kept.write(unit, *found)
+            results[unit] = found
             bar.update()
         _run_all(calls, jobs, arrived)
     return results

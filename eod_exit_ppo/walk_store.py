@@ -114,16 +114,16 @@ def file_of(self: KeptWalk, unit: Unit) -> tuple[Path, str]:
 
 # %% ../nbs/33_walk_store.ipynb #e-write
 @patch
-def write(self: KeptWalk, unit: Unit, steps: np.ndarray, history: pd.DataFrame | None) -> None:
-    "Keep what a fit has decided, and how its training went."
+def write(self: KeptWalk, unit: Unit, steps: np.ndarray, history: pd.DataFrame | None, learned: float = np.nan) -> None:
+    "Keep what a fit has decided, how its training went, and what it gains on the days that it learned from."
     (file, about), h = self.file_of(unit), pd.DataFrame() if history is None else history
     write_arrays(file, "fit", _FORMAT, dict(about=np.array(about), exit_steps=steps, history=h.to_numpy(np.float64),
-                                            columns=np.array(h.columns, dtype=str)))
+                                            columns=np.array(h.columns, dtype=str), learned=np.array(learned)))
 
 # %% ../nbs/33_walk_store.ipynb #e-read
 @patch
-def read(self: KeptWalk, unit: Unit) -> tuple[np.ndarray, pd.DataFrame | None] | None:
-    "Exit steps and history as they were written; None where there are none, with a warning if the file is bad."
+def read(self: KeptWalk, unit: Unit) -> tuple[np.ndarray, pd.DataFrame | None, float] | None:
+    "Exit steps, history and gain as they were written; None where there are none, with a warning if the file is bad."
     file, about = self.file_of(unit)
     if not file.exists(): return None
     try: found = read_arrays(file, "fit", _FORMAT)
@@ -131,4 +131,4 @@ def read(self: KeptWalk, unit: Unit) -> tuple[np.ndarray, pd.DataFrame | None] |
     if str(found["about"]) != about: return warnings.warn(
         f"{file} is damaged or of another walk: it is fitted again", UserWarning, stacklevel=4)
     h = pd.DataFrame(found["history"], columns=found["columns"])
-    return found["exit_steps"], None if h.empty else h
+    return found["exit_steps"], None if h.empty else h, float(found.get("learned", np.nan))

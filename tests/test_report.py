@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from eod_exit_ppo import ExitAt, Hold, IntradayPanel, PPOConfig, payoff
-from eod_exit_ppo.report import TEMPLATE, headline, make_report, monthly_table, outside_requests, score_table
+from eod_exit_ppo.page import outside_requests
+from eod_exit_ppo.report import TEMPLATE, headline, make_report, monthly_table, score_table
 from eod_exit_ppo.runs import keep_walk, open_run
 from eod_exit_ppo.walk import WalkForward, walk_forward
 
@@ -55,7 +56,7 @@ def test_nothing_from_data_becomes_html(page):
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no browser here")
-@pytest.mark.parametrize("width", [1000, 390])
+@pytest.mark.parametrize("width", [1200, 800, 390])
 def test_in_a_browser(page, width, tmp_path):
     "Nothing ran, nothing is wider than the screen but what scrolls by itself."
     probe = """<script>onload = () => { document.title = [document.title, document.documentElement.scrollWidth,

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from numbers import Real
 import numpy as np
 import pandas as pd
-from .bars import (DAY, LOST, TICKER, TIME, Bars, clock_label, clock_ms, date_of, span_ms, synthetic_bars,
-                               table_entries, unpack_key)
+from .bars import TICKER, TIME, Bars, span_ms, synthetic_bars, unpack_key
 from .checks import patch, whole_number
 from .data import IntradayPanel
+from .entries import table_entries
+from .tables import takes_layout
+from .times import DAY, LOST, clock_label, clock_ms, date_of
 
 # %% auto #0
 __all__ = ['REASONS', 'Report', 'from_bars', 'daily_closes', 'momentum', 'reversal', 'synthetic_bars']
@@ -50,7 +52,7 @@ def _marks(stock_day, seen, price, close, grid, stale):
 # %% ../nbs/41_market.ipynb #e-gather
 def _all_marks(bars, grid, stale):
     "The marks of all blocks, and the stock-days of the rows that lie in no session or are there twice."
-    found, lost = [], {"same bar twice": [], "not a session": [], "outside the session": []}
+    found, lost = [], {"same bar twice": [], "not a session": [], "outside the session": [], "no price": [bars.blank]}
     for key, price, twice in bars.blocks():
         seen, close, inside, session = visible_at(bars, key)
         for k, v in zip(lost, (twice, key[~session] >> TIME, key[session & ~inside] >> TIME)): lost[k].append(v)
@@ -83,6 +85,7 @@ REASONS = {
     "prior close": "the last bar of a stock-day that is itself left out, used as the next session's prior close",
     "same bar twice": "the same date, time, ticker and price again; counted once",
     "not a session": "the calendar has no session on that date",
+    "no price": "a row without a trade (blank, or a price of zero), and on_blank='skip'",
     "outside the session": "seen before the open or after the close of that day's session",
     "half day": "the session closes early, and half_days='drop'",
     "no signal": "the signals have no number for that date and ticker",
@@ -279,6 +282,7 @@ def report(self: StockDays, panel, calendar):
     for lines in (self._bar_lines, self._table_lines, self._remarks): lines(out)
     settings = dict(calendar=calendar or "none", stamp=f"start, {bars.length / 60_000:g} min" if bars.start else "end",
                     snapshots=len(self.grid), tradable=f"{self._priced(panel):.1%}")
+    if bars.empty: settings["empty files"] = ", ".join(bars.empty)
     report = Report(out.table(), self._gaps(), settings)
     for name, rows in {"bars": bars.rows, **{k: len(v) for k, v in self.given.items()}}.items():
         assert report.rows(of=name) == rows, f"{name}: {rows} rows in, but {report.rows(of=name)} accounted for"
@@ -318,8 +322,9 @@ def _share(name, x):
     raise ValueError(f"{name} is {x!r}: give a share from 0 to 1")
 
 # %% ../nbs/41_market.ipynb #e-from-bars
+@takes_layout
 def from_bars(
-    bars,                       # DataFrame, Parquet or CSV file, or a folder of them: date, time, ticker, close
+    bars,                       # a table, a file, a folder, or a list of files: date, time (or timestamp), ticker, close
     signals,                    # date, ticker, signal; or one row per date, one column per ticker; or a file of either
     weights=None,               # the same with weight: positive long, negative short; default: the signals
     snapshots="30min",          # a step from the open, or times: ["10:00", "12:00"]; the close is always the last
@@ -337,6 +342,7 @@ def from_bars(
     min_quoted: float = 0.0,    # leave out days on which less of the book has a price by the first snapshot
     prior_close=None,           # date, ticker, prior_close (or wide): the close before that date; wins over the file's
     adjustments=None,           # date, ticker, factor (or wide): multiplies closes before that date; 1: a move is real
+    **layout,                   # how bars are written: unit, format, ticker, on_blank, sep, decimal, names of `Layout`
 ) -> tuple[IntradayPanel, Report]:
     """A panel of what a book held from the prior close could have seen and done, and what became of every row.
 
@@ -350,7 +356,7 @@ def from_bars(
     for name, value, table in (("weights", "weight", weights), ("prior_close", "prior_close", prior_close),
                                ("adjustments", "factor", adjustments)):
         if table is not None: given[name] = table_entries(table, value, name, positive=name != "weights")
-    read = Bars(bars, columns, tz, stamp, bar, calendar, session)
+    read = Bars(bars, stamp, bar, calendar, session, columns=columns, tz=tz, **layout)
     days = StockDays(read, _snapshot_times(snapshots, read.open, read.close), given, stale)
     days.decide(half_days, max_gap, *least)
     panel = days.panel()
@@ -364,6 +370,7 @@ def _by_day(bars, stock_day, values, days):
     return table.reindex(index=days, columns=np.sort(bars.tickers)).set_axis(_dates(days)).rename_axis("date")
 
 # %% ../nbs/41_market.ipynb #e-closes
+@takes_layout
 def daily_closes(
     bars,                     # as for `from_bars`
     adjustments=None,         # date, ticker, factor: what closes before that date are multiplied by
@@ -374,12 +381,13 @@ def daily_closes(
     columns: dict | None = None,
     calendar: str | None = "XNYS",
     session: tuple = ("09:30", "16:00"),
+    **layout,                 # as for `from_bars`
 ) -> pd.DataFrame:            # sessions x tickers float64, NaN where there is no bar; the last row is empty
     """The last bar of each session in shares of the file's first day: divided by the factors up to its date.
 
     Row d changes with nothing that comes after session d. Sessions that the file lacks are rows of NaN, so that one row
     back is always the previous session. With a calendar the last row is the next session, for a signal dated then."""
-    read = Bars(bars, columns, tz, stamp, bar, calendar, session)
+    read = Bars(bars, stamp, bar, calendar, session, columns=columns, tz=tz, **layout)
     s = read.sessions
     days = s.index[(s.index >= read.days[0]) & (s["before"] <= read.days[-1])]
     found = _all_marks(read, np.array([read.close]), DAY)[0]

@@ -101,7 +101,8 @@ class Bars:
     def stock_days(self, day, names):
         "Keys of stock-days; a ticker that is new gets the next number."
         tick = by_value(np.asarray(names, object), lambda v: [self.ids.setdefault(x, len(self.ids)) for x in v], -1)
-        if len(self.ids) > 1 << TICKER: raise ValueError(f"there are more than {1 << TICKER:,} tickers: read fewer at once")
+        if len(self.ids) > 1 << TICKER:
+            raise ValueError(f"there are more than {1 << TICKER:,} tickers: read fewer at once")
         return ((day - OLDEST) << TICKER) | tick.astype(np.int64)
 
     def names(self, stock_day):

@@ -17,6 +17,7 @@ from .data import IntradayPanel
 from .entries import table_entries
 from .tables import takes_layout
 from .times import DAY, LOST, clock_label, clock_ms, date_of
+from .weights import narrow_books
 
 # %% auto #0
 __all__ = ['REASONS', 'Report', 'from_bars', 'daily_closes', 'momentum', 'reversal', 'synthetic_bars']
@@ -101,6 +102,8 @@ REASONS = {
     "explained overnight move": "further than max_gap overnight, but the adjustments have a factor for it: in the book",
     "no bar that day": "in the book, without a bar all day: it counts at its prior close, as on the real day",
     "early close": "half day that was kept: no exit after its close, the last bar is the close",
+    "small book": "fewer than ten names are held on that day",
+    "half of a side": "one position is half of its side or more",
 }
 
 # %% ../nbs/41_market.ipynb #e-report
@@ -280,6 +283,9 @@ def report(self: StockDays, panel, calendar):
     "What became of every row."
     out = AccountLines(bars := self.bars)
     for lines in (self._bar_lines, self._table_lines, self._remarks): lines(out)
+    for reason, d, n, detail in narrow_books(panel.weights):
+        names = [""] * len(d) if n is None else panel.tickers[n]
+        out.add("bars", "noted", reason, bars.stock_days(panel.dates[d].astype("datetime64[D]").astype(int), names), 0, detail)
     settings = dict(calendar=calendar or "none", stamp=f"start, {bars.length / 60_000:g} min" if bars.start else "end",
                     snapshots=len(self.grid), tradable=f"{self._priced(panel):.1%}")
     if bars.empty: settings["empty files"] = ", ".join(bars.empty)
@@ -301,10 +307,8 @@ def _gaps(self: StockDays):
 # %% ../nbs/41_market.ipynb #e-priced
 @patch
 def _priced(self: StockDays, panel):
-    "Share of the book's cells before the close that have a price to trade at; a warning where it is under half."
-    cells = self.table["book"].sum() * (panel.T - 1)
-    share = panel.tradable[:, :-1].sum() / cells if cells else 1.0
-    if share < 0.5:
+    "Share of the book before the close that has a price to trade at; a warning where it is under half."
+    if (share := panel.tradable_share) < 0.5:
         warnings.warn(f"only {share:.0%} of the book has a price at the snapshots before the close: do bars end "
                       "then? See max_stale, stamp and snapshots", UserWarning, stacklevel=4)
     return share
@@ -375,10 +379,8 @@ def daily_closes(
     bars,                     # as for `from_bars`
     adjustments=None,         # date, ticker, factor: what closes before that date are multiplied by
     *,
-    tz: str | None = None,
     stamp: str = "end",
     bar: str | None = None,
-    columns: dict | None = None,
     calendar: str | None = "XNYS",
     session: tuple = ("09:30", "16:00"),
     **layout,                 # as for `from_bars`
@@ -387,7 +389,7 @@ def daily_closes(
 
     Row d changes with nothing that comes after session d. Sessions that the file lacks are rows of NaN, so that one row
     back is always the previous session. With a calendar the last row is the next session, for a signal dated then."""
-    read = Bars(bars, stamp, bar, calendar, session, columns=columns, tz=tz, **layout)
+    read = Bars(bars, stamp, bar, calendar, session, **layout)
     s = read.sessions
     days = s.index[(s.index >= read.days[0]) & (s["before"] <= read.days[-1])]
     found = _all_marks(read, np.array([read.close]), DAY)[0]

@@ -284,8 +284,8 @@ def report(self: StockDays, panel, calendar):
     out = AccountLines(bars := self.bars)
     for lines in (self._bar_lines, self._table_lines, self._remarks): lines(out)
     for reason, d, n, detail in narrow_books(panel.weights):
-        names = [""] * len(d) if n is None else panel.tickers[n]
-        out.add("bars", "noted", reason, bars.stock_days(panel.dates[d].astype("datetime64[D]").astype(int), names), 0, detail)
+        day, names = panel.dates[d].astype("datetime64[D]"), [""] * len(d) if n is None else panel.tickers[n]
+        out.add("bars", "noted", reason, bars.stock_days(day.astype(int), names), 0, detail)
     settings = dict(calendar=calendar or "none", stamp=f"start, {bars.length / 60_000:g} min" if bars.start else "end",
                     snapshots=len(self.grid), tradable=f"{self._priced(panel):.1%}")
     if bars.empty: settings["empty files"] = ", ".join(bars.empty)
@@ -328,7 +328,7 @@ def _share(name, x):
 # %% ../nbs/41_market.ipynb #e-from-bars
 @takes_layout
 def from_bars(
-    bars,                       # a table, a file, a folder, or a list of files: date, time (or timestamp), ticker, close
+    bars,                       # table, file, folder or list of files: date and time (or timestamp), ticker, close
     signals,                    # date, ticker, signal; or one row per date, one column per ticker; or a file of either
     weights=None,               # the same with weight: positive long, negative short; default: the signals
     snapshots="30min",          # a step from the open, or times: ["10:00", "12:00"]; the close is always the last

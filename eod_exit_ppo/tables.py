@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from .checks import once, patch
-from .times import DAY, LOST, UNITS, clock_ms, date_of, day_and_ms, day_numbers, stamps, texts, zone_of
+from .times import DAY, LOST, UNITS, clock_ms, day_and_ms, day_numbers, stamps, texts, zone_of
 
 # %% auto #0
 __all__ = ['Layout']
@@ -110,10 +110,10 @@ def _how_packed(path):
     "How a text file is packed, by its name."
     return {"gz": "gzip", "zip": "zip"}.get(Path(path).name.lower().rpartition(".")[2])
 
-def _csv_options(path, have, labels, layout, text=str):
+def _csv_options(path, have, labels, layout):
     "How pandas is to read a text file: labels as text; in other columns, the usual words are missing numbers."
     return dict(sep=layout.sep, decimal=layout.decimal, compression=_how_packed(path), names=layout.names,
-                header=0 if layout.names is None else None, dtype=dict.fromkeys(labels, text), keep_default_na=False,
+                header=0 if layout.names is None else None, dtype=dict.fromkeys(labels, str), keep_default_na=False,
                 na_values={c: [""] if c in labels else MISSING for c in have}, low_memory=False)
 
 # %% ../nbs/08_tables.ipynb #e-header
@@ -265,7 +265,7 @@ def _chunks(path, have, columns, price, layout):
             for batch in file.iter_batches(ROWS, columns=columns):
                 yield batch.to_pandas(strings_to_categorical=True, ignore_metadata=True)
     else:  # all columns: with some only, pandas ignores fields beyond the header
-        options = _csv_options(path, have, [c for c in columns if c not in price], layout, "category")
+        options = _csv_options(path, have, [c for c in columns if c not in price], layout)
         with pd.read_csv(path, chunksize=ROWS, **options) as chunks:
             for chunk in chunks: yield chunk[columns].copy()
 

@@ -168,8 +168,8 @@ LAYOUTS = {
     **{f"{unit} {kind}": number(unit, kind) for unit in ("s", "ms", "us", "ns") for kind in ("frame", "float", "csv",
                                                                                              "parquet")},
     "wide": lambda f: (WIDE, {}), "bytes": lambda f: (BARS.assign(ticker=BARS.ticker.str.encode("ascii")), {}),
-    "naive arrow": lambda f: (pa.Table.from_pandas(BARS.assign(timestamp=BARS.timestamp.dt.tz_localize(None))).to_pandas(
-        types_mapper=pd.ArrowDtype), dict(tz=NY)),
+    "naive arrow": lambda f: (BARS.assign(timestamp=BARS.timestamp.dt.tz_localize(None)).convert_dtypes(
+        dtype_backend="pyarrow"), dict(tz=NY)),
     "short offsets": text(lambda t: t.isoformat(sep=" ").removesuffix(":00")),
     "long offsets": text(lambda t: t.isoformat()),
     "offsets without a colon": text(lambda t: t.strftime("%Y%m%dT%H:%M:%S%z")),

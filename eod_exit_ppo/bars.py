@@ -9,8 +9,8 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 from .checks import patch, quietly
-from .tables import Layout, by_value, pieces, prices, tickers, when
-from .times import DAY, LOST, clock_label, clock_ms, date_of, day_and_ms, day_numbers
+from .tables import Layout, pieces, prices, tickers, when
+from .times import DAY, LOST, by_value, clock_label, clock_ms, date_of, day_and_ms, day_numbers
 
 # %% auto #0
 __all__ = ['synthetic_bars']

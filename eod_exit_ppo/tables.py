@@ -18,7 +18,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from .checks import once, patch
-from .times import DAY, LOST, UNITS, by_value, clock_ms, day_and_ms, day_numbers, distinct, stamps, texts, zone_of
+from .times import (DAY, LOST, UNITS, by_value, clock_ms, day_and_ms, day_numbers, distinct, stamps, texts,
+                                zone_of)
 
 # %% auto #0
 __all__ = ['Layout']

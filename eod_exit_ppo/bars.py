@@ -8,43 +8,17 @@ import re
 import zlib
 from collections import Counter
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-from .checks import once, patch, quietly
+from .checks import once, patch
+from .sessions import calendar_of, exchange_sessions, sessions_of, span_ms
+from .times import DAY, LOST, clock_label, clock_ms, date_of
 
 # %% auto #0
 __all__ = ['synthetic_bars']
-
-# %% ../nbs/40_bars.ipynb #e-clock
-DAY = 86_400_000    # milliseconds
-LOST = -10**6       # the day number of what is no day
-
-def clock_ms(values):
-    "Milliseconds since midnight of times such as 9:30, 09:30:00 or datetime.time; -1 where a value is none."
-    text = pd.Series(np.asarray(values, dtype=object)).astype(str).str.strip()
-    h, m, s = text.str.extract(r"^(\d{1,2}):(\d\d)(?::(\d\d(?:\.\d+)?))?$").astype(float).fillna({2: 0}).to_numpy().T
-    good = (h < 24) & (m < 60) & (s < 60)
-    return np.where(good, np.ceil((h * 3600 + m * 60 + s) * 1000 - 1e-6), -1).astype(np.int64)
-
-# %% ../nbs/40_bars.ipynb #e-span
-def date_of(day):
-    "A day number as a date."
-    return np.datetime64(int(day), "D")
-
-def clock_label(ms):
-    "A time of day as text."
-    return str(pd.Timestamp(int(ms), unit="ms"))[11:].removesuffix(":00")
-
-def span_ms(name, value):
-    "A length of time such as '15min' in milliseconds."
-    try: ms = pd.Timedelta(value) / pd.Timedelta(milliseconds=1)
-    except (ValueError, TypeError): ms = np.nan
-    if not 0 <= ms < DAY: raise ValueError(f"{name} is {value!r}: give a length of time under a day, like '15min'")
-    return int(ms)
 
 # %% ../nbs/40_bars.ipynb #e-stamps
 def _stamps(values):
@@ -110,7 +84,7 @@ def read_table(
         return pd.read_parquet(path) if _is_parquet(path) else pd.read_csv(path, **_csv_options(path, labels))
 
 # %% ../nbs/40_bars.ipynb #e-yours
-OURS = ("timestamp", "date", "time", "ticker", "close")
+OURS = ("timestamp", "date", "time", "ticker", "close", "volume")
 
 def _yours_first(columns, have, where):
     "The mapping that was given, from the file's names to ours."
@@ -130,7 +104,7 @@ def _our_names(have, columns, where):
     if "timestamp" in out.values(): out = {k: v for k, v in out.items() if v not in ("date", "time")}
     once(f"{where}: a column", [out[c] for c in have if c in out])
     when = OURS[:1] if "timestamp" in out.values() else OURS[1:3]
-    lacking = [c for c in (*OURS[3:], *when) if c not in out.values()]
+    lacking = [c for c in (*OURS[3:5], *when) if c not in out.values()]
     if not lacking: return out
     raise ValueError(f"{where}: no column {', '.join(lacking)} among {', '.join(map(str, have))}: "
                      "map yours, e.g. columns={'Symbol': 'ticker', 'Last': 'close'}")
@@ -163,7 +137,7 @@ def _file_chunks(path, where, columns):
     "A file of bars under our names, some rows at a time; folders like date=2017-04-18 are columns too."
     folders, have = dict(re.findall(r"([^/=]+)=([^/]+)/", where)), _header(path)
     names = _our_names([*have, *(k for k in folders if k not in have)], columns, where)
-    price = [k for k, ours in names.items() if ours == "close"]
+    price = [k for k, ours in names.items() if ours in ("close", "volume")]
     for chunk in _chunks(path, [k for k in names if k in have], price):
         yield chunk.assign(**{k: folders[k] for k in names.keys() - set(have)}).rename(columns=names)
 
@@ -250,31 +224,6 @@ def _when(rows, tz, zone):
     if (zone or tz) is None: raise ValueError(f"{rows.where}: with calendar=None give the exchange's zone as tz=")
     return _day_and_ms(stamps.dt.tz_convert(zone or tz))
 
-# %% ../nbs/40_bars.ipynb #e-calendar
-@lru_cache
-def _calendar(name, **span):
-    "A calendar of exchange_calendars; what it and pandas have to say to each other is kept quiet."
-    with quietly(Warning):
-        import exchange_calendars as xcals
-        try: return xcals.get_calendar(name, **span)
-        except Exception as e: raise ValueError(f"calendar is {name!r}: {e}") from e
-
-# %% ../nbs/40_bars.ipynb #e-sessions
-def _exchange_sessions(calendar, days):
-    "The sessions around these days on the exchange's clock: open, close (ms), the session before."
-    cal = _calendar(calendar, start=pd.Timestamp(date_of(min(days) - 20)), end=pd.Timestamp(date_of(max(days) + 20)))
-    table = pd.DataFrame(index=cal.schedule.index.to_numpy().astype("datetime64[D]").astype(np.int64))
-    for k in ("open", "close"): table[k] = _day_and_ms(cal.schedule[k].dt.tz_convert(cal.tz))[1]
-    return table.assign(before=np.append(LOST, table.index[:-1]))
-
-def _sessions(calendar, days, session):
-    "Open, close (ms) and the session before, one row per session."
-    if calendar is not None: return _exchange_sessions(calendar, days)
-    at = clock_ms(session if isinstance(session, (list, tuple)) else [])
-    if len(at) != 2 or not 0 <= at[0] < at[1]:
-        raise ValueError(f"session is {session!r}: give open and close, like ('09:30', '16:00')")
-    return pd.DataFrame(dict(open=at[0], close=at[1], before=np.append(LOST, days[:-1])), index=days)
-
 # %% ../nbs/40_bars.ipynb #e-key
 TIME, TICKER, OLDEST = 27, 19, -40_000     # bits of a time and of a ticker; a day number before all others
 
@@ -282,51 +231,85 @@ def unpack_key(key):
     "Day number, the ticker's number and milliseconds of a bar."
     return (key >> TIME + TICKER) + OLDEST, (key >> TIME) & ((1 << TICKER) - 1), key & ((1 << TIME) - 1)
 
+# %% ../nbs/40_bars.ipynb #e-steps
+def _steps(pieces):
+    "How often each step between two bars occurs, by file and ticker: count, and the share of its file and ticker."
+    out = []
+    for where, key, *_ in pieces:
+        step = np.diff(key)[same := np.diff(key >> TIME) == 0]
+        tick = unpack_key(key[1:][same])[1]
+        pair, count = np.unique((tick << TIME | step)[step > 0], return_counts=True)
+        out.append(pd.DataFrame(dict(where=where, tick=pair >> TIME, step=pair & (1 << TIME) - 1, count=count)))
+    out = pd.concat(out).groupby(["where", "tick", "step"], as_index=False, sort=False)["count"].sum()
+    return out.assign(of=out.groupby(["where", "tick"])["count"].transform("sum"))
+
 # %% ../nbs/40_bars.ipynb #e-length
-def _bar_length(bar, key):
-    "The bars' length in ms: as given, or the commonest step from one to the next."
+def _bar_length(bar, pieces, tickers):
+    "The bars' length in ms: as given, or the commonest step from one to the next; ValueError where files disagree."
     if bar is not None: return span_ms("bar", bar)
-    steps = np.diff(key)[np.diff(key >> TIME) == 0]
-    steps, count = np.unique(steps[steps > 0], return_counts=True)
-    if not len(steps) or count.max() < count.sum() / 2 or steps[count.argmax()] > DAY // 2:
-        raise ValueError("the length of the bars does not follow from their start times: give it, e.g. bar='5min'")
-    return int(steps[count.argmax()])
+    steps = _steps(pieces)
+    votes = steps[(steps["of"] >= 20) & (steps["count"] >= steps["of"] / 2)].drop_duplicates("step")
+    if len(votes) > 1:
+        found = " and ".join(f"{v.step / 60_000:g} min in {v.where} (ticker {tickers[v.tick]})"
+                             for v in votes[:2].itertuples())
+        raise ValueError(f"the bars have more than one length, {found}: read them apart, or give bar=, like '5min'")
+    count = steps.groupby("step")["count"].sum()
+    if len(count) and count.max() >= count.sum() / 2: return int(count.idxmax())
+    raise ValueError("the length of the bars does not follow from their start times: give it, e.g. bar='5min'")
+
+# %% ../nbs/40_bars.ipynb #e-check-options
+def _check_options(stamp, bar, calendar, session, no_volume):
+    "Refuse settings that are unknown, or would be ignored."
+    if stamp not in ("start", "end", None): raise ValueError(f"stamp is {stamp!r}: give 'start' or 'end'")
+    if no_volume not in ("drop", "keep"): raise ValueError(f"no_volume is {no_volume!r}: give 'drop' or 'keep'")
+    if bar is not None and not span_ms("bar", bar): raise ValueError(f"bar is {bar!r}: give a length above 0")
+    if bar is not None and stamp != "start": raise ValueError(
+        f"bar is {bar!r}, but a length is needed with stamp='start' only: give both, or neither")
+    if session is not None and calendar is not None: raise ValueError(
+        f"session is {session!r}, but calendar is {calendar!r}, which knows the hours: give one of them")
 
 # %% ../nbs/40_bars.ipynb #e-bars
 class Bars:
-    "All bars, 20 bytes each, sorted by day, ticker and time within each piece that was read."
+    "All bars, 21 bytes each, sorted by day, ticker and time within each piece that was read."
 
-    def __init__(self, bars, columns=None, tz=None, stamp="end", bar=None, calendar="XNYS", session=("09:30", "16:00")):
-        if stamp not in ("start", "end"): raise ValueError(f"stamp is {stamp!r}: give 'start' or 'end'")
+    def __init__(self, bars, columns=None, tz=None, stamp=None, bar=None, calendar="XNYS", session=None,
+                 no_volume="drop"):
+        _check_options(stamp, bar, calendar, session, no_volume)
         if not isinstance(columns, (dict, type(None))):
             raise TypeError(f"columns is a {type(columns).__name__}: give a dict like {{'Symbol': 'ticker'}}")
         self.pieces, self.ids, self.counts, self.disorder = [], {}, Counter(), Counter()
-        zone = None if calendar is None else _calendar(calendar).tz
+        zone = None if calendar is None else calendar_of(calendar).tz
         for rows in _pieces(bars, columns):
             if len(rows.table): self._add(rows, tz, zone)
         if not self.pieces: raise ValueError("bars has no rows")
         self.rows, self.days = sum(self.counts.values()), np.array(sorted(self.counts))
-        self.start, self.length = stamp == "start", _bar_length(bar, self.pieces[0][1]) if stamp == "start" else 0
-        self.sessions = _sessions(calendar, self.days, session)
-        self.open, self.close = (int(self.sessions[k].mode()[0]) for k in ("open", "close"))
         self.tickers = np.array(list(self.ids))
+        self.told, self.start = stamp is not None, stamp == "start"
+        self.length = _bar_length(bar, self.pieces, self.tickers) if self.start else 0
+        self.halts = no_volume == "drop" and any(p[4].any() for p in self.pieces)
+        self.sessions = s = sessions_of(calendar, self.days, session)
+        whole = s[~s["early"]]
+        whole = whole if (here := whole[whole.index.isin(self.days)]).empty else here
+        self.open, self.close = int(whole["open"].mode()[0]), int(whole["close"].max())
 
     def _add(self, rows, tz, zone):
         "Code, check and sort some rows."
         names, price, (day, ms) = _tickers(rows), _floats(rows, "close"), _when(rows, tz, zone)
         rows.refuse(~(np.isfinite(price) & (price > 0)), "close", "give positive finite prices, no row without a trade")
+        traded = _floats(rows, "volume") != 0 if "volume" in rows.table else np.ones(len(price), bool)
         key = (self.stock_days(day, names) << TIME) | ms
         order = np.argsort(key, kind="stable")
         key, stock_day = key[order], key[order] >> TIME
         back = (stock_day[1:] == stock_day[:-1]) & (np.diff(order) < 0)
         self.disorder.update(stock_day[1:][back].tolist())
         self.counts.update(dict(zip(*(a.tolist() for a in np.unique(day, return_counts=True)))))
-        self.pieces.append((rows.where, key, price[order], (rows.first + order).astype(np.int32)))
+        self.pieces.append((rows.where, key, price[order], (rows.first + order).astype(np.int32), traded[order]))
 
     def stock_days(self, day, names):
         "Keys of stock-days; a ticker that is new gets the next number."
         tick = by_value(np.asarray(names, object), lambda v: [self.ids.setdefault(x, len(self.ids)) for x in v], -1)
-        return ((day - OLDEST) << TICKER) | tick.astype(np.int64)
+        if len(self.ids) <= 1 << TICKER: return ((day - OLDEST) << TICKER) | tick.astype(np.int64)
+        raise ValueError(f"bars and tables have more than {1 << TICKER:,} tickers: read fewer of them at once")
 
     def names(self, stock_day):
         "Day numbers and tickers of stock-days."
@@ -344,18 +327,20 @@ def _refuse_two_prices(key, price, row, where, tickers):
 # %% ../nbs/40_bars.ipynb #e-blocks
 @patch
 def blocks(self: Bars, cells=2**21):
-    "(key, price, stock-days of the rows dropped as repetitions) of some days at a time, sorted, each bar once."
+    "(key, price, stock-days of the rows dropped, by reason) of some days at a time, sorted, each bar once."
     rows = np.cumsum([self.counts[d] for d in self.days.tolist()])
     for days in np.split(self.days, np.flatnonzero(np.diff(rows // cells)) + 1):
         ends = (np.array([days[0], days[-1] + 1]) - OLDEST) << TIME + TICKER
-        cuts = [slice(*np.searchsorted(key, ends)) for _, key, _, _ in self.pieces]
+        cuts = [slice(*np.searchsorted(key, ends)) for _, key, *_ in self.pieces]
         files = np.repeat(np.array([p[0] for p in self.pieces], object), [c.stop - c.start for c in cuts])
-        key, price, row = (np.concatenate([p[k][c] for p, c in zip(self.pieces, cuts)]) for k in (1, 2, 3))
+        key, price, row, traded = (np.concatenate([p[k][c] for p, c in zip(self.pieces, cuts)]) for k in (1, 2, 3, 4))
         order = np.argsort(key, kind="stable")
         key, price = key[order], price[order]
         _refuse_two_prices(key, price, row[order], files[order], self.tickers)
         again = np.append(False, key[1:] == key[:-1])
-        yield key[~again], price[~again], key[again] >> TIME
+        halt = ~again & ~traded[order] & self.halts
+        good = ~again & ~halt
+        yield key[good], price[good], {"same bar twice": key[again] >> TIME, "no volume": key[halt] >> TIME}
 
 # %% ../nbs/40_bars.ipynb #e-long
 def _in_memory(table, name):
@@ -380,14 +365,14 @@ def _long(table, value, name):
     return table[["date", "ticker", value]].reset_index(drop=True)
 
 # %% ../nbs/40_bars.ipynb #e-entries
-def table_entries(table, value, name, positive=False):
+def table_entries(table, value, name, positive=False, zero=False):
     "Day numbers, tickers and finite values of a table of date, ticker and value; a missing value is no entry."
     rows = Rows(name, 0, _long(_in_memory(table, name), value, name))
     values, tick, day = _floats(rows, value), _tickers(rows), by_value(rows.table["date"], day_numbers, LOST)
     rows.refuse(day == LOST, "date", "give 2017-04-18, 20170418 or a date type")
     rows.refuse(np.isnan(values) & rows.table[value].notna().to_numpy(), value, "give numbers")
     rows.refuse(np.isinf(values), value, "give finite numbers, and no number where there is none")
-    if positive: rows.refuse(values <= 0, value, "give positive numbers")
+    if positive: rows.refuse(values < 0 if zero else values <= 0, value, "give positive numbers")
     twice = pd.DataFrame(dict(day=day, tick=tick)).duplicated().to_numpy()
     rows.refuse(twice, value, "its date and ticker are there a second time: give each once")
     return tuple(x[~np.isnan(values)] for x in (day, tick, values))
@@ -403,7 +388,7 @@ def synthetic_bars(
 ) -> pd.DataFrame:              # date, time (New York, bar end), ticker, close, volume
     "Clean bars of random walks with overnight gaps, in the layout of a vendor, to try things on."
     rng, first = np.random.default_rng(seed), int(day_numbers([start])[0])
-    s = _exchange_sessions("XNYS", [first, first + 2 * days + 10])
+    s = exchange_sessions("XNYS", [first, first + 2 * days + 10])
     price, last, out = 100 * np.exp(rng.normal(0, 0.5, tickers)), np.zeros(tickers), []
     for day, open_, close in s[s.index >= first][["open", "close"]].head(days).itertuples():
         times = np.arange(open_, close + 1, span_ms("every", every))

@@ -19,8 +19,8 @@ from .style import COLOURS, colours_of
 from .weights import normalize_neutral
 
 # %% auto #0
-__all__ = ['MEASURES', 'decide', 'daily_payoffs', 'Performance', 'Measure', 'compare', 'break_even', 'hazard', 'best_cut',
-           'exit_boundary', 'COLOURS', 'colours_of', 'block_bootstrap', 'block_length']
+__all__ = ['MEASURES', 'decide', 'daily_payoffs', 'Performance', 'Measure', 'compare', 'summary', 'break_even', 'hazard',
+           'best_cut', 'exit_boundary', 'COLOURS', 'colours_of', 'block_bootstrap', 'block_length']
 
 # %% ../nbs/31_evaluate.ipynb #all-names
 _all_ = [COLOURS, colours_of, block_bootstrap, block_length]  # made in `style` and `bootstrap`, and at home here too
@@ -164,6 +164,19 @@ def compare(
     judged = {name: Performance(e, base, best, year, block, how) for name, e in exits.items()}
     rows = {name: [measure.of(p) for measure in MEASURES.values()] for name, p in judged.items()}
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(MEASURES)).rename_axis("policy")
+
+# %% ../nbs/31_evaluate.ipynb #e-text-summary
+def summary(
+    panel: IntradayPanel,  # the days to judge on
+    policies: dict,        # name -> anything with exit_steps(panel), or its exit steps
+) -> str:                  # one line per policy, holding first
+    "Mean payoff per day of each policy, and its gain over holding with a 95% interval; no interval under 10 days."
+    lines = [f"{'':16}{'payoff per day':>14}   gain over holding, 95% interval"]
+    for name, row in compare({"hold": Hold()} | policies, panel).iterrows():
+        gain = "" if name == "hold" else f"   {row.gain:+.6f}"
+        interval = "" if name == "hold" or np.isnan(row.low) else f"  [{row.low:+.6f}, {row.high:+.6f}]"
+        lines.append(f"{name:16}{row['mean']:14.6f}{gain}{interval}")
+    return "\n".join(lines)
 
 # %% ../nbs/31_evaluate.ipynb #e-cost-line
 def cost_line(exits: Exits, base: Exits) -> tuple[float, float]:

@@ -8,11 +8,13 @@ import warnings
 import numpy as np
 import pandas as pd
 from .account import REASONS, AccountLines, Report, as_dates
-from .bars import TICKER, TIME, Bars, synthetic_bars, table_entries, unpack_key
+from .bars import TICKER, TIME, Bars, synthetic_bars, unpack_key
 from .checks import patch, whole_number
 from .data import IntradayPanel
+from .entries import table_entries
 from .prices import Rules, drop_or_keep, gap_of, marks_of, share_of
 from .sessions import broken_off, snapshot_times, span_ms
+from .tables import takes_layout
 from .times import DAY, LOST, clock_label, date_of
 
 # %% auto #0
@@ -33,7 +35,7 @@ def visible_at(bars, key):
 # %% ../nbs/41_market.ipynb #e-gather
 def _all_marks(bars, rules):
     "The marks of all blocks, the clock times at which any bar was seen, and the stock-days of rows that are dropped."
-    found, clocks, lost, s = [], [], {}, bars.sessions
+    found, clocks, lost, s = [], [], {"no price": bars.blank}, bars.sessions
     for key, price, dropped in bars.blocks():
         seen, at, inside = visible_at(bars, key)
         day, beyond = unpack_key(key)[0], ~np.isin(np.sign(at), [0, 1])
@@ -53,7 +55,7 @@ def _all_marks(bars, rules):
 def _warn_of_starts(bars, found):
     "A warning where `stamp` was not given and the bars look as if stamped at their start."
     s = bars.sessions.loc[unpack_key(found.index.to_numpy() << TIME)[0]]
-    at_open, ends = (found["seen"].to_numpy() == s["open"].to_numpy()), found["until"].to_numpy() >= s["close"].to_numpy()
+    at_open, ends = found["seen"].to_numpy() == s["open"].to_numpy(), found["until"].to_numpy() >= s["close"].to_numpy()
     if bars.told or not len(found) or ends.any() or at_open.mean() <= 0.5: return
     warnings.warn("stamp is not given, and the bars look as if they were stamped at their start: most stock-days begin "
                   "at the open, none ends at the close. Give stamp='start', or 'end' if that is right", UserWarning,
@@ -184,7 +186,8 @@ def _table_lines(self: StockDays, out):
         far = t["far close"] & t["book"] & (name == "close")
         used = t["book"] & ~(far | t["late"] & (name == "close"))
         prior = ~used & t.index.isin(self.priors) & (name == "close") & ~t["far close"]
-        reason, rest = t["reason"].mask(t["late"], "late overnight gap").mask(far, "jump within the day"), ~used & ~prior
+        reason, rest = t["reason"].mask(t["late"], "late overnight gap"), ~used & ~prior
+        reason = reason.mask(far, "jump within the day")
         out.add(name, "used", "in the book", given.index[used])
         out.add(name, "used", "prior close", given.index[prior])
         out.add(name, "left out", reason[rest].array, given.index[rest])
@@ -225,6 +228,7 @@ def report(self: StockDays, panel, calendar):
     for lines in (self._bar_lines, self._table_lines, self._remarks, self._day_remarks): lines(out)
     settings = dict(calendar=calendar or "none", stamp=f"start, {bars.length / 60_000:g} min" if bars.start else "end",
                     snapshots=panel.T, tradable=f"{self._priced(panel):.1%}")
+    if bars.empty: settings["empty files"] = ", ".join(bars.empty)
     report = Report(out.table(), self._gaps(), settings)
     for name, rows in {"bars": bars.rows, **{k: len(v) for k, v in self.given.items()}}.items():
         assert report.rows(of=name) == rows, f"{name}: {rows} rows in, but {report.rows(of=name)} accounted for"
@@ -261,14 +265,15 @@ def _entries(**tables):
             for name, table in tables.items() if table is not None or name == "signals"}
 
 # %% ../nbs/41_market.ipynb #e-from-bars
+@takes_layout
 def from_bars(
-    bars,                       # DataFrame, Parquet or CSV file, or a folder of them: date, time, ticker, close
+    bars,                       # a table, file, folder, or list of files: date, time (or timestamp), ticker, close
     signals,                    # date, ticker, signal; or one row per date, one column per ticker; or a file of either
     weights=None,               # the same with weight: positive long, negative short; default: the signals
     snapshots="30min",          # a step from the open, or times: ["10:00", "12:00"]; the close is always the last
     *,
     tz: str | None = None,      # zone of the bars' times if they carry none; default: the exchange's, for date and time
-    stamp: str | None = None,   # whether a bar's time is its "start" or its "end"; default: "end", with a warning if odd
+    stamp: str | None = None,   # whether a bar's time is its "start" or "end"; default: "end", a warning if odd
     bar: str | None = None,     # length of a bar, like "5min", with stamp="start"; default: the commonest step
     columns: dict | None = None,        # the bars' names to ours: {"Symbol": "ticker", "Last": "close"}
     calendar: str | None = "XNYS",      # an exchange_calendars name; None takes the file's dates for the sessions
@@ -277,7 +282,7 @@ def from_bars(
     cut_short: str = "drop",    # or "keep" the last bar of a day that breaks off as the next session's prior close
     no_volume: str = "drop",    # or "keep" bars of volume 0 as prices, where the bars have a column volume
     max_stale: str = "15min",   # a price older than this is no price to trade at
-    max_gap: float = 0.3,       # a move taken for a split or an error, overnight or within the day; None or inf for none
+    max_gap: float = 0.3,       # a move taken for a split or an error, overnight or in the day; None or inf for none
     gaps: str = "drop",         # or "keep" overnight moves beyond max_gap as real; they are listed
     jumps: str = "drop",        # or "keep" bars beyond max_gap from the price before as prices; they are listed
     list_gap: float = 0.15,     # overnight moves beyond this that stay in the book are listed; None for none
@@ -287,18 +292,19 @@ def from_bars(
     adjustments=None,           # date, ticker, factor (or wide): multiplies closes before that date; 1: a move is real
     dividends=None,             # date, ticker, dividend (or wide): cash per share of that ex-date, added to its prices
     close=None,                 # date, ticker, close (or wide): official closes; each wins over the day's last bar
+    **layout,                   # how bars are written: unit, format, ticker, on_blank, sep, decimal, names of `Layout`
 ) -> tuple[IntradayPanel, Report]:
     """A panel of what a book held from the prior close could have seen and done, and what became of every row.
 
     A signal or weight dated d is held over day d: it must have been known at the close of the session *before* d.
     Raises ValueError naming file, row and ticker for unreadable times, prices that are not positive and finite, one bar
     with two prices, missing columns; for settings that contradict each other; if no stock-day is left."""
-    rules = Rules(np.array([DAY]), span_ms("max_stale", max_stale), gap_of(max_gap), list_gap=gap_of(list_gap, "list_gap"),
-                  min_bars=share_of("min_bars", min_bars), min_quoted=share_of("min_quoted", min_quoted),
+    rules = Rules(np.array([DAY]), span_ms("max_stale", max_stale), gap_of(max_gap),
+                  list_gap=gap_of(list_gap, "list_gap"), min_bars=share_of("min_bars", min_bars), min_quoted=share_of("min_quoted", min_quoted),
                   **drop_or_keep(half_days=half_days, cut_short=cut_short, gaps=gaps, jumps=jumps))
     given = _entries(signals=signals, weights=weights, prior_close=prior_close, adjustments=adjustments,
                      dividends=dividends, close=close)
-    read = Bars(bars, columns, tz, stamp, bar, calendar, session, no_volume)
+    read = Bars(bars, stamp, bar, calendar, session, no_volume, columns=columns, tz=tz, **layout)
     days = StockDays(read, given, rules._replace(grid=snapshot_times(snapshots, read.open, read.close)))
     _warn_of_starts(read, days.found)
     days.decide()
@@ -313,6 +319,7 @@ def _by_day(bars, values, days):
     return table.reindex(index=days, columns=np.sort(bars.tickers)).set_axis(as_dates(days)).rename_axis("date")
 
 # %% ../nbs/41_market.ipynb #e-closes
+@takes_layout
 def daily_closes(
     bars,                     # as for `from_bars`, and so all that follows
     adjustments=None,         # date, ticker, factor: what closes before that date are multiplied by
@@ -328,6 +335,7 @@ def daily_closes(
     cut_short: str = "drop",  # or "keep" the last bar of a day that breaks off
     no_volume: str = "drop",
     max_gap: float = 0.3,     # a move within the day that is taken for an error; None for none
+    **layout,                 # as for `from_bars`
 ) -> pd.DataFrame:            # sessions x tickers float64, NaN where there is no bar; the last row is empty
     """The last bar of each session in shares of the file's first day: divided by the factors up to its date.
 
@@ -336,7 +344,7 @@ def daily_closes(
     rules = Rules(np.array([DAY]), max_gap=gap_of(max_gap), **drop_or_keep(cut_short=cut_short))
     given = _entries(signals=pd.DataFrame(columns=["date", "ticker", "signal"]), adjustments=adjustments,
                      dividends=dividends, close=close)
-    read = Bars(bars, columns, tz, stamp, bar, calendar, session, no_volume)
+    read = Bars(bars, stamp, bar, calendar, session, no_volume, columns=columns, tz=tz, **layout)
     table = StockDays(read, given, rules)
     _warn_of_starts(read, table.found)
     s = read.sessions

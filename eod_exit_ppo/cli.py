@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import typer
 from .agent import FactorizedPPOEOD
-from .baselines import ExactOptimum, Hold
+from .baselines import ExactOptimum
 from .config import PPOConfig
 from .data import IntradayPanel
 from .evaluate import compare, summary

@@ -16,6 +16,7 @@ from .prices import Rules, drop_or_keep, gap_of, marks_of, share_of
 from .sessions import broken_off, snapshot_times, span_ms
 from .tables import takes_layout
 from .times import DAY, LOST, clock_label, date_of
+from .weights import narrow_books
 
 # %% auto #0
 __all__ = ['from_bars', 'daily_closes', 'momentum', 'reversal', 'REASONS', 'Report', 'synthetic_bars']
@@ -226,6 +227,9 @@ def report(self: StockDays, panel, calendar):
     t, bars = self.table, self.bars
     out, self.priors = AccountLines(bars), t["prior key"][t["book"] & t["own prior"]]
     for lines in (self._bar_lines, self._table_lines, self._remarks, self._day_remarks): lines(out)
+    for reason, d, n, detail in narrow_books(panel.weights):
+        day, names = panel.dates[d].astype("datetime64[D]"), [""] * len(d) if n is None else panel.tickers[n]
+        out.add("bars", "noted", reason, bars.stock_days(day.astype(int), names), 0, detail)
     settings = dict(calendar=calendar or "none", stamp=f"start, {bars.length / 60_000:g} min" if bars.start else "end",
                     snapshots=panel.T, tradable=f"{self._priced(panel):.1%}")
     if bars.empty: settings["empty files"] = ", ".join(bars.empty)
@@ -247,10 +251,8 @@ def _gaps(self: StockDays):
 # %% ../nbs/41_market.ipynb #e-priced
 @patch
 def _priced(self: StockDays, panel):
-    "Share of the book's cells before the close that have a price to trade at; a warning where it is under half."
-    cells = self.table["book"].sum() * (panel.T - 1)
-    share = panel.tradable[:, :-1].sum() / cells if cells else 1.0
-    if share < 0.5:
+    "Share of the book before the close that has a price to trade at; a warning where it is under half."
+    if (share := panel.tradable_share) < 0.5:
         warnings.warn(f"only {share:.0%} of the book has a price at the snapshots before the close: do bars end "
                       "then? See max_stale, stamp and snapshots", UserWarning, stacklevel=4)
     return share
@@ -267,7 +269,7 @@ def _entries(**tables):
 # %% ../nbs/41_market.ipynb #e-from-bars
 @takes_layout
 def from_bars(
-    bars,                       # a table, file, folder, or list of files: date, time (or timestamp), ticker, close
+    bars,                       # table, file, folder or list of files: date and time (or timestamp), ticker, close
     signals,                    # date, ticker, signal; or one row per date, one column per ticker; or a file of either
     weights=None,               # the same with weight: positive long, negative short; default: the signals
     snapshots="30min",          # a step from the open, or times: ["10:00", "12:00"]; the close is always the last
@@ -326,10 +328,8 @@ def daily_closes(
     *,
     dividends=None,           # date, ticker, dividend: put back into the stock at the close of that date
     close=None,               # date, ticker, close: official closes, each wins over the last bar
-    tz: str | None = None,
     stamp: str | None = None,
     bar: str | None = None,
-    columns: dict | None = None,
     calendar: str | None = "XNYS",
     session: tuple | None = None,
     cut_short: str = "drop",  # or "keep" the last bar of a day that breaks off
@@ -344,7 +344,7 @@ def daily_closes(
     rules = Rules(np.array([DAY]), max_gap=gap_of(max_gap), **drop_or_keep(cut_short=cut_short))
     given = _entries(signals=pd.DataFrame(columns=["date", "ticker", "signal"]), adjustments=adjustments,
                      dividends=dividends, close=close)
-    read = Bars(bars, stamp, bar, calendar, session, no_volume, columns=columns, tz=tz, **layout)
+    read = Bars(bars, stamp, bar, calendar, session, no_volume, **layout)
     table = StockDays(read, given, rules)
     _warn_of_starts(read, table.found)
     s = read.sessions

@@ -5,48 +5,15 @@
 # %% ../nbs/40_bars.ipynb #imports
 from __future__ import annotations
 from collections import Counter
-from functools import lru_cache
 import numpy as np
 import pandas as pd
-from .checks import patch, quietly
-from .tables import Layout, pieces, prices, tickers, when
-from .times import DAY, LOST, by_value, clock_label, clock_ms, date_of, day_and_ms, day_numbers
+from .checks import patch
+from .sessions import calendar_of, exchange_sessions, sessions_of, span_ms
+from .tables import Layout, floats, pieces, prices, tickers, when
+from .times import by_value, clock_label, date_of, day_numbers
 
 # %% auto #0
 __all__ = ['synthetic_bars']
-
-# %% ../nbs/40_bars.ipynb #e-span
-def span_ms(name, value):
-    "A length of time such as '15min' in milliseconds."
-    try: ms = pd.Timedelta(value) / pd.Timedelta(milliseconds=1)
-    except (ValueError, TypeError): ms = np.nan
-    if not 0 <= ms < DAY: raise ValueError(f"{name} is {value!r}: give a length of time under a day, like '15min'")
-    return int(ms)
-
-# %% ../nbs/40_bars.ipynb #e-calendar
-@lru_cache
-def _calendar(name, **span):
-    "A calendar of exchange_calendars; what it and pandas have to say to each other is kept quiet."
-    with quietly(Warning):
-        import exchange_calendars as xcals
-        try: return xcals.get_calendar(name, **span)
-        except Exception as e: raise ValueError(f"calendar is {name!r}: {e}") from e
-
-# %% ../nbs/40_bars.ipynb #e-sessions
-def _exchange_sessions(calendar, days):
-    "The sessions around these days on the exchange's clock: open, close (ms), the session before."
-    cal = _calendar(calendar, start=pd.Timestamp(date_of(min(days) - 20)), end=pd.Timestamp(date_of(max(days) + 20)))
-    table = pd.DataFrame(index=cal.schedule.index.to_numpy().astype("datetime64[D]").astype(np.int64))
-    for k in ("open", "close"): table[k] = day_and_ms(cal.schedule[k].dt.tz_convert(cal.tz))[1]
-    return table.assign(before=np.append(LOST, table.index[:-1]))
-
-def _sessions(calendar, days, session):
-    "Open, close (ms) and the session before, one row per session."
-    if calendar is not None: return _exchange_sessions(calendar, days)
-    at = clock_ms(session if isinstance(session, (list, tuple)) else [])
-    if len(at) != 2 or not 0 <= at[0] < at[1]:
-        raise ValueError(f"session is {session!r}: give open and close, like ('09:30', '16:00')")
-    return pd.DataFrame(dict(open=at[0], close=at[1], before=np.append(LOST, days[:-1])), index=days)
 
 # %% ../nbs/40_bars.ipynb #e-key
 TIME, TICKER, OLDEST = 27, 19, -40_000     # bits of a time and of a ticker; a day number before all others
@@ -55,38 +22,70 @@ def unpack_key(key):
     "Day number, the ticker's number and milliseconds of a bar."
     return (key >> TIME + TICKER) + OLDEST, (key >> TIME) & ((1 << TICKER) - 1), key & ((1 << TIME) - 1)
 
+# %% ../nbs/40_bars.ipynb #e-steps
+def _steps(pieces):
+    "How often each step between two bars occurs, by file and ticker: count, and the share of its file and ticker."
+    out = []
+    for where, key, *_ in pieces:
+        step = np.diff(key)[same := np.diff(key >> TIME) == 0]
+        tick = unpack_key(key[1:][same])[1]
+        pair, count = np.unique((tick << TIME | step)[step > 0], return_counts=True)
+        out.append(pd.DataFrame(dict(where=where, tick=pair >> TIME, step=pair & (1 << TIME) - 1, count=count)))
+    out = pd.concat(out).groupby(["where", "tick", "step"], as_index=False, sort=False)["count"].sum()
+    return out.assign(of=out.groupby(["where", "tick"])["count"].transform("sum"))
+
 # %% ../nbs/40_bars.ipynb #e-length
-def _bar_length(bar, key):
-    "The bars' length in ms: as given, or the commonest step from one to the next."
+def _bar_length(bar, pieces, tickers):
+    "The bars' length in ms: as given, or the commonest step from one to the next; ValueError where files disagree."
     if bar is not None: return span_ms("bar", bar)
-    steps = np.diff(key)[np.diff(key >> TIME) == 0]
-    steps, count = np.unique(steps[steps > 0], return_counts=True)
-    if not len(steps) or count.max() < count.sum() / 2 or steps[count.argmax()] > DAY // 2:
-        raise ValueError("the length of the bars does not follow from their start times: give it, e.g. bar='5min'")
-    return int(steps[count.argmax()])
+    steps = _steps(pieces)
+    votes = steps[(steps["of"] >= 20) & (steps["count"] >= steps["of"] / 2)].drop_duplicates("step")
+    if len(votes) > 1:
+        found = " and ".join(f"{v.step / 60_000:g} min in {v.where} (ticker {tickers[v.tick]})"
+                             for v in votes[:2].itertuples())
+        raise ValueError(f"the bars have more than one length, {found}: read them apart, or give bar=, like '5min'")
+    count = steps.groupby("step")["count"].sum()
+    if len(count) and count.max() >= count.sum() / 2: return int(count.idxmax())
+    raise ValueError("the length of the bars does not follow from their start times: give it, e.g. bar='5min'")
+
+# %% ../nbs/40_bars.ipynb #e-check-options
+def _check_options(stamp, bar, calendar, session, no_volume):
+    "Refuse settings that are unknown, or would be ignored."
+    if stamp not in ("start", "end", None): raise ValueError(f"stamp is {stamp!r}: give 'start' or 'end'")
+    if no_volume not in ("drop", "keep"): raise ValueError(f"no_volume is {no_volume!r}: give 'drop' or 'keep'")
+    if bar is not None and not span_ms("bar", bar): raise ValueError(f"bar is {bar!r}: give a length above 0")
+    if bar is not None and stamp != "start": raise ValueError(
+        f"bar is {bar!r}, but a length is needed with stamp='start' only: give both, or neither")
+    if session is not None and calendar is not None: raise ValueError(
+        f"session is {session!r}, but calendar is {calendar!r}, which knows the hours: give one of them")
 
 # %% ../nbs/40_bars.ipynb #e-bars
 class Bars:
-    "All bars, 20 bytes each, sorted by day, ticker and time within each piece that was read."
+    "All bars, 21 bytes each, sorted by day, ticker and time within each piece that was read."
 
-    def __init__(self, bars, stamp="end", bar=None, calendar="XNYS", session=("09:30", "16:00"), **layout):
-        if stamp not in ("start", "end"): raise ValueError(f"stamp is {stamp!r}: give 'start' or 'end'")
+    def __init__(self, bars, stamp=None, bar=None, calendar="XNYS", session=None, no_volume="drop", **layout):
+        _check_options(stamp, bar, calendar, session, no_volume)
         self.pieces, self.ids, self.counts, self.disorder = [], {}, Counter(), Counter()
         self.blank, self.empty = np.empty(0, np.int64), []  # stock-days of rows without a price, files without rows
-        layout, zone = Layout(**layout), None if calendar is None else _calendar(calendar).tz
+        layout, zone = Layout(**layout), None if calendar is None else calendar_of(calendar).tz
         for rows in pieces(bars, layout):
             if len(rows.table): self._add(rows, layout, zone)
             else: self.empty.append(rows.where)
         if not self.counts: raise ValueError("bars has no rows")
         self.rows, self.days = sum(self.counts.values()) + len(self.blank), np.array(sorted(self.counts))
-        self.start, self.length = stamp == "start", _bar_length(bar, self.pieces[0][1]) if stamp == "start" else 0
-        self.sessions = _sessions(calendar, self.days, session)
-        self.open, self.close = (int(self.sessions[k].mode()[0]) for k in ("open", "close"))
         self.tickers = np.array(list(self.ids))
+        self.told, self.start = stamp is not None, stamp == "start"
+        self.length = _bar_length(bar, self.pieces, self.tickers) if self.start else 0
+        self.halts = no_volume == "drop" and any(p[4].any() for p in self.pieces)
+        self.sessions = s = sessions_of(calendar, self.days, session)
+        whole = s[~s["early"]]
+        whole = whole if (here := whole[whole.index.isin(self.days)]).empty else here
+        self.open, self.close = int(whole["open"].mode()[0]), int(whole["close"].max())
 
     def _add(self, rows, layout, zone):
         "Code, check and sort some rows; those without a price are counted."
         names, (price, blank), (day, ms) = tickers(rows), prices(rows, layout), when(rows, layout, zone)
+        traded = floats(rows, "volume") != 0 if "volume" in rows.table else np.ones(len(price), bool)
         key = (self.stock_days(day, names) << TIME) | ms
         order = np.argsort(key, kind="stable")
         if blank.any():
@@ -96,7 +95,7 @@ class Bars:
         back = (stock_day[1:] == stock_day[:-1]) & (np.diff(order) < 0)
         self.disorder.update(stock_day[1:][back].tolist())
         self.counts.update(dict(zip(*(a.tolist() for a in np.unique(day, return_counts=True)))))
-        self.pieces.append((rows.where, key, price[order], (rows.first + order).astype(np.int32)))
+        self.pieces.append((rows.where, key, price[order], (rows.first + order).astype(np.int32), traded[order]))
 
     def stock_days(self, day, names):
         "Keys of stock-days; a ticker that is new gets the next number."
@@ -121,18 +120,20 @@ def _refuse_two_prices(key, price, row, where, tickers):
 # %% ../nbs/40_bars.ipynb #e-blocks
 @patch
 def blocks(self: Bars, cells=2**21):
-    "(key, price, stock-days of the rows dropped as repetitions) of some days at a time, sorted, each bar once."
+    "(key, price, stock-days of the rows dropped, by reason) of some days at a time, sorted, each bar once."
     rows = np.cumsum([self.counts[d] for d in self.days.tolist()])
     for days in np.split(self.days, np.flatnonzero(np.diff(rows // cells)) + 1):
         ends = (np.array([days[0], days[-1] + 1]) - OLDEST) << TIME + TICKER
-        cuts = [slice(*np.searchsorted(key, ends)) for _, key, _, _ in self.pieces]
+        cuts = [slice(*np.searchsorted(key, ends)) for _, key, *_ in self.pieces]
         files = np.repeat(np.array([p[0] for p in self.pieces], object), [c.stop - c.start for c in cuts])
-        key, price, row = (np.concatenate([p[k][c] for p, c in zip(self.pieces, cuts)]) for k in (1, 2, 3))
+        key, price, row, traded = (np.concatenate([p[k][c] for p, c in zip(self.pieces, cuts)]) for k in (1, 2, 3, 4))
         order = np.argsort(key, kind="stable")
         key, price = key[order], price[order]
         _refuse_two_prices(key, price, row[order], files[order], self.tickers)
         again = np.append(False, key[1:] == key[:-1])
-        yield key[~again], price[~again], key[again] >> TIME
+        halt = ~again & ~traded[order] & self.halts
+        good = ~again & ~halt
+        yield key[good], price[good], {"same bar twice": key[again] >> TIME, "no volume": key[halt] >> TIME}
 
 # %% ../nbs/40_bars.ipynb #e-synthetic
 def synthetic_bars(
@@ -145,7 +146,7 @@ def synthetic_bars(
 ) -> pd.DataFrame:              # date, time (New York, bar end), ticker, close, volume
     "Clean bars of random walks with overnight gaps, in the layout of a vendor, to try things on."
     rng, first = np.random.default_rng(seed), int(day_numbers([start])[0])
-    s = _exchange_sessions("XNYS", [first, first + 2 * days + 10])
+    s = exchange_sessions("XNYS", [first, first + 2 * days + 10])
     price, last, out = 100 * np.exp(rng.normal(0, 0.5, tickers)), np.zeros(tickers), []
     for day, open_, close in s[s.index >= first][["open", "close"]].head(days).itertuples():
         times = np.arange(open_, close + 1, span_ms("every", every))

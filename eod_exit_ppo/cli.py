@@ -157,7 +157,7 @@ def panel(
     snapshots: option(str, "When positions may be exited: a step from the open like 30min, or times like 10:00,12:00; "
                       "the close is always the last.") = "30min",
     tz: option(str | None, "Zone of timestamps that carry none, like America/New_York.") = None,
-    stamp: option(str, "Whether a bar's time is its start or its end.") = "end",
+    stamp: option(str | None, "Whether a bar's time is its start or its end.  [default: end]") = None,
     bar: option(str | None, "Length of a bar, like 5min, with --stamp start.  [default: the commonest step]") = None,
     column: option(list[str], "A column of the bars and what it is here, like Symbol=ticker; may be given several "
                    "times.", show_default=False) = [],  # noqa: B006
@@ -169,7 +169,7 @@ def panel(
     decimal: option(str, "What separates the decimals in a text file.") = ".",
     names: option(str | None, "Columns of text files without a header, like date,time,ticker,close.") = None,
     calendar: option(str, "Exchange calendar that knows the sessions; none: the dates of the file.") = "XNYS",
-    session: option(str, "Open and close with --calendar none.") = "09:30,16:00",
+    session: option(str | None, "Open and close with --calendar none.  [default: 09:30,16:00]") = None,
     half_days: option(str, "drop, or keep: no exit after the early close.") = "drop",
     max_stale: option(str, "A price older than this is no price to trade at.") = "15min",
     max_gap: option(float, "Overnight move taken for a split or an error; inf for none.") = 0.3,
@@ -188,7 +188,7 @@ def panel(
         tz=tz, stamp=stamp, bar=bar, columns=dict(_pair("--column", text) for text in column) or None, unit=unit,
         format=format, ticker=ticker, on_blank=on_blank, sep=sep, decimal=decimal,
         names=None if names is None else _parts("--names", names, ",", "columns, like date,time,ticker,close"),
-        calendar=None if calendar.lower() == "none" else calendar, session=tuple(_times("--session", session)))
+        calendar=None if calendar.lower() == "none" else calendar, session=session and _times("--session", session))
     if str(signals) in MADE and not signals.exists():
         signals = MADE[str(signals)](daily_closes(bars, adjustments, **layout), max_gap=max_gap)
     days, report = from_bars(

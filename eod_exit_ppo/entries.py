@@ -84,14 +84,14 @@ def _long(table, value, name):
     raise ValueError(f"{name}: no column {'date' if date is None else value} among {', '.join(map(str, table))}")
 
 # %% ../nbs/09_entries.ipynb #e-entries
-def table_entries(table, value, name, positive=False):
+def table_entries(table, value, name, positive=False, zero=False):
     "Day numbers, tickers and finite values of a table of date, ticker and value; a missing value is no entry."
     rows = Rows(name, 0, _long(_in_memory(table, name), value, name))
     values, tick, day = floats(rows, value), tickers(rows), by_value(rows.table["date"], day_numbers, LOST)
     rows.refuse(day == LOST, "date", "give 2017-04-18, 20170418 or a date type")
     rows.refuse(np.isnan(values) & rows.table[value].notna().to_numpy(), value, "give numbers")
     rows.refuse(np.isinf(values), value, "give finite numbers, and no number where there is none")
-    if positive: rows.refuse(values <= 0, value, "give positive numbers")
+    if positive: rows.refuse(values < 0 if zero else values <= 0, value, "give positive numbers")
     twice = pd.DataFrame(dict(day=day, tick=tick)).duplicated().to_numpy()
     rows.refuse(twice, value, "its date and ticker are there a second time: give each once")
     return tuple(x[~np.isnan(values)] for x in (day, tick, values))

@@ -78,7 +78,7 @@ def takes_layout(f):
 USUAL = {"timestamp": ("datetime", "tsevent", "windowstart", "t", "ts", "bartime"),
          "date": ("tradedate", "tradingday", "day"), "time": ("timeofday",),
          "ticker": ("symbol", "sym", "instrument", "code", "ric"),
-         "close": ("last", "c", "price", "closeprice", "lastprice", "pxlast")}
+         "close": ("last", "c", "price", "closeprice", "lastprice", "pxlast"), "volume": ("vol", "v")}
 
 def plain_name(name):
     "A column's name in small letters and digits alone."
@@ -157,7 +157,7 @@ def usual_column(have, ours, where):
         if found: return found[0]
 
 # %% ../nbs/08_tables.ipynb #e-yours
-OURS = ("timestamp", "date", "time", "ticker", "close")
+OURS = ("timestamp", "date", "time", "ticker", "close", "volume")
 
 def _yours_first(columns, have, where):
     "The mapping that was given, from the file's names to ours."
@@ -185,7 +185,7 @@ def _our_names(have, layout, where):
         f"{where}: ticker is 'file', but there is a column {found['ticker']}: leave ticker out")
     when = parts or ["timestamp"]
     lacking = [c for c in ("ticker", "close", *when) if c not in found and not (c == "ticker" and layout.ticker)]
-    if not lacking: return {found[k]: k for k in ("ticker", "close", *when) if k in found}
+    if not lacking: return {found[k]: k for k in ("ticker", "close", *when, "volume") if k in found}
     raise ValueError(f"{where}: no column {', '.join(lacking)} among {', '.join(map(str, have))}: map yours, e.g. "
                      "columns={'Name': 'ticker', 'Last': 'close'}; sep= and names= are for text files of other kinds")
 
@@ -279,7 +279,7 @@ def _file_chunks(path, where, layout):
     "A file of bars under our names, some rows at a time; folders like date=2017-04-18 are columns too."
     folders, have = _folders(path), _header(path, layout)
     names = _our_names([*have, *(k for k in folders if k not in have)], layout, where)
-    price = [k for k, ours in names.items() if ours == "close"]
+    price = [k for k, ours in names.items() if ours in ("close", "volume")]
     more = {"ticker": unquote(ENDS.sub("", Path(path).name))} if layout.ticker else {}
     more |= {k: folders[k] for k in names.keys() - set(have)}
     for chunk in _chunks(path, list(dict.fromkeys(have)), [k for k in names if k in have], price, layout):

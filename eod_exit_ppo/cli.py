@@ -16,11 +16,11 @@ import typer
 from .agent import FactorizedPPOEOD
 from .baselines import ExactOptimum, Hold
 from .data import IntradayPanel
-from .evaluate import compare
+from .evaluate import compare, summary
 from .exits import Exits
 from .files import locked, new_folder, write_whole
 from .live import LiveDay
-from .market import from_bars
+from .market import daily_closes, from_bars, momentum, reversal
 from .options import (Close, Cost, Epochs, Overwrite, Panel, Quiet, Recipe, RecipeOption, Run, Seed,
                                   Threads, argument, config_of, option, plain_errors)
 from .report import make_report
@@ -29,23 +29,8 @@ from .runs import (BASELINES, charge, check_out, checkpoint, costs_said, keep_wa
 from .walk import WalkForward, walk_forward
 
 # %% auto #0
-__all__ = ['app', 'Trades', 'summary', 'measures_json', 'about', 'demo', 'panel', 'train', 'evaluate', 'walk', 'report',
+__all__ = ['app', 'Trades', 'MADE', 'measures_json', 'about', 'demo', 'panel', 'train', 'evaluate', 'walk', 'report',
            'exits_said', 'decide']
-
-# %% ../nbs/46_cli.ipynb #e-table
-def summary(
-    panel: IntradayPanel,  # the days to judge on
-    policies: dict,        # name -> anything with exit_steps(panel), or its exit steps
-) -> str:                  # one line per policy, holding first
-    """Mean payoff per day of each policy, its gain over holding with a 95% interval, and the smallest gain that these
-    days would have shown with a probability of 80%; no interval under 10 days."""
-    lines = [f"{'':16}{'payoff per day':>14}   gain over holding, 95% interval, could be seen"]
-    for name, row in compare({"hold": Hold()} | policies, panel).iterrows():
-        gain = "" if name == "hold" else f"   {row.gain:+.6f}"
-        interval = "" if name == "hold" or np.isnan(row.low) else (
-            f"  [{row.low:+.6f}, {row.high:+.6f}]  {row.detectable:.6f}")
-        lines.append(f"{name:16}{row['mean']:14.6f}{gain}{interval}")
-    return "\n".join(lines)
 
 # %% ../nbs/46_cli.ipynb #e-measures-json
 def measures_json(
@@ -117,24 +102,34 @@ def demo(
         typer.echo(f"The run is in {out}")
 
 # %% ../nbs/46_cli.ipynb #e-panel
+MADE = {"reversal": reversal, "momentum": momentum}  # signals that need no file
+
 @app.command()
 @plain_errors()
 def panel(
-    bars: argument(Path, "Parquet or CSV file of bars, or a folder of them: date, time (or one timestamp), ticker, "
-                   "close."),
+    bars: argument(list[Path], "Parquet or CSV files of bars, or folders of them: date, time (or one timestamp), "
+                   "ticker, close."),
     signals: option(Path, "File with date, ticker, signal; or one row per date and one column per ticker. A signal "
-                    "dated d must have been known at the close before d.", show_default=False),
+                    "dated d must have been known at the close before d. Or reversal, or momentum: made from the bars.",
+                    show_default=False),
     out: option(Path, "Folder to write the panel to, with report.csv: what became of every row.", show_default=False),
     weights: option(Path | None, "The same with weight: positive long, negative short.  [default: the signals]") = None,
     snapshots: option(str, "When positions may be exited: a step from the open like 30min, or times like 10:00,12:00; "
                       "the close is always the last.") = "30min",
     tz: option(str | None, "Zone of timestamps that carry none, like America/New_York.") = None,
-    stamp: option(str, "Whether a bar's time is its start or its end.") = "end",
+    stamp: option(str | None, "Whether a bar's time is its start or its end.  [default: end]") = None,
     bar: option(str | None, "Length of a bar, like 5min, with --stamp start.  [default: the commonest step]") = None,
     column: option(list[str], "A column of the bars and what it is here, like Symbol=ticker; may be given several "
                    "times.", show_default=False) = [],  # noqa: B006
+    unit: option(str | None, "Unit of times that are numbers since 1970: s, ms, us or ns.") = None,
+    format: option(str | None, "Format of times in text that is not ISO, like '%d.%m.%Y %H:%M'.") = None,
+    ticker: option(str | None, "file: the file's name is the ticker.  [default: a column]") = None,
+    on_blank: option(str, "refuse, or skip: rows without a price and empty files are counted, left out.") = "refuse",
+    sep: option(str, "What separates the columns of a text file.") = ",",
+    decimal: option(str, "What separates the decimals in a text file.") = ".",
+    names: option(str | None, "Columns of text files without a header, like date,time,ticker,close.") = None,
     calendar: option(str, "Exchange calendar that knows the sessions; none: the dates of the file.") = "XNYS",
-    session: option(str, "Open and close with --calendar none.") = "09:30,16:00",
+    session: option(str | None, "Open and close with --calendar none.  [default: 09:30,16:00]") = None,
     half_days: option(str, "drop, or keep: no exit after the early close.") = "drop",
     max_stale: option(str, "A price older than this is no price to trade at.") = "15min",
     max_gap: option(float, "Overnight move taken for a split or an error; inf for none.") = 0.3,
@@ -149,12 +144,16 @@ def panel(
     What was read, repaired and left out is printed by reason, and kept in full as report.csv in the panel's folder."""
     check_out(out, overwrite, ("panel.json", "*.npy", "report.csv"), "panel")
     times = _times("--snapshots", snapshots)
+    layout = dict(
+        tz=tz, stamp=stamp, bar=bar, columns=dict(_pair("--column", text) for text in column) or None, unit=unit,
+        format=format, ticker=ticker, on_blank=on_blank, sep=sep, decimal=decimal,
+        names=None if names is None else _parts("--names", names, ",", "columns, like date,time,ticker,close"),
+        calendar=None if calendar.lower() == "none" else calendar, session=session and _times("--session", session))
+    if str(signals) in MADE and not signals.exists():
+        signals = MADE[str(signals)](daily_closes(bars, adjustments, **layout), max_gap=max_gap)
     days, report = from_bars(
-        bars, signals, weights, times if len(times) > 1 else times[0], tz=tz, stamp=stamp, bar=bar,
-        columns=dict(_pair("--column", text) for text in column) or None,
-        calendar=None if calendar.lower() == "none" else calendar, session=tuple(_times("--session", session)),
-        half_days=half_days, max_stale=max_stale, max_gap=max_gap, min_quoted=min_quoted, prior_close=prior_close,
-        adjustments=adjustments)
+        bars, signals, weights, times if len(times) > 1 else times[0], half_days=half_days, max_stale=max_stale,
+        max_gap=max_gap, min_quoted=min_quoted, prior_close=prior_close, adjustments=adjustments, **layout)
     days = charge(days, cost_bps, close_bps)
     with new_folder(out) as part:
         days.save(part)

@@ -327,12 +327,21 @@ def split(self: IntradayPanel, n_train_days: int) -> tuple[IntradayPanel, Intrad
 
 # %% ../nbs/01_data.ipynb #e-summary
 @patch
+@property
+def tradable_share(self: IntradayPanel) -> float:
+    "Share of the held positions' snapshots before the close at which they can be exited; 1 where there are none."
+    held = self.weights != 0
+    cells = int(held.sum()) * (self.T - 1)
+    if not cells or everywhere(self.tradable): return 1.0
+    return sum(int(np.count_nonzero(mask[:-1] & h)) for mask, h in zip(self.tradable, held)) / cells
+
+@patch
 def _about(self: IntradayPanel):
     def ends(a): return f"{a[0]} .. {a[-1]}" if len(a) > 1 else f"{a[0]}"
-    share = 1 if everywhere(self.tradable) else self.tradable.mean()
     long, short = ((s * self.weights > 0).sum(1).mean() for s in (1, -1))
     rows = [(k, ends(getattr(self, k))) for k in ("dates", "times", "tickers")]
-    rows += [("book", f"{long:.0f} long, {short:.0f} short on an average day"), ("tradable", f"{share:.1%} of cells")]
+    rows += [("book", f"{long:.0f} long, {short:.0f} short on an average day"),
+             ("tradable", f"{self.tradable_share:.1%} of the book before the close")]
     if self.costs is not None:
         early, close = 1e4 * self.costs.astype(np.float64).mean(1)
         rows += [("costs", f"{early:.3g} bps to exit early, {close:.3g} bps at the close (averages)")]

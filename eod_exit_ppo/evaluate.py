@@ -21,9 +21,9 @@ from .terms import as_objective
 from .weights import normalize_neutral
 
 # %% auto #0
-__all__ = ['MEASURES', 'decide', 'daily_payoffs', 'trades', 'Performance', 'Measure', 'worth_table', 'compare', 'break_even',
-           'hazard', 'best_cut', 'exit_boundary', 'COLOURS', 'colours_of', 'block_bootstrap', 'block_length',
-           'detectable']
+__all__ = ['MEASURES', 'decide', 'daily_payoffs', 'trades', 'Performance', 'Measure', 'worth_table', 'compare', 'summary',
+           'break_even', 'hazard', 'best_cut', 'exit_boundary', 'COLOURS', 'colours_of', 'block_bootstrap',
+           'block_length', 'detectable']
 
 # %% ../nbs/31_evaluate.ipynb #all-names
 _all_ = [COLOURS, colours_of, block_bootstrap, block_length, detectable]  # made elsewhere, at home here too
@@ -232,6 +232,21 @@ def compare(
     rows = {name: [measure.of(p) for measure in MEASURES.values()] for name, p in judged.items()}
     table = pd.DataFrame.from_dict(rows, orient="index", columns=list(MEASURES)).rename_axis("policy")
     return table if objective is None else table.join(worth_table(exits, baseline, as_objective(objective), block, how))
+
+# %% ../nbs/31_evaluate.ipynb #e-text-summary
+def summary(
+    panel: IntradayPanel,  # the days to judge on
+    policies: dict,        # name -> anything with exit_steps(panel), or its exit steps
+) -> str:                  # one line per policy, holding first
+    """Mean payoff per day of each policy, its gain over holding with a 95% interval, and the smallest gain that these
+    days would have shown with a probability of 80%; no interval under 10 days."""
+    lines = [f"{'':16}{'payoff per day':>14}   gain over holding, 95% interval, could be seen"]
+    for name, row in compare({"hold": Hold()} | policies, panel).iterrows():
+        gain = "" if name == "hold" else f"   {row.gain:+.6f}"
+        interval = "" if name == "hold" or np.isnan(row.low) else (
+            f"  [{row.low:+.6f}, {row.high:+.6f}]  {row.detectable:.6f}")
+        lines.append(f"{name:16}{row['mean']:14.6f}{gain}{interval}")
+    return "\n".join(lines)
 
 # %% ../nbs/31_evaluate.ipynb #e-cost-line
 def free_gain(exits: Exits, base: Exits) -> np.ndarray:

@@ -4,199 +4,124 @@
 
 # %% ../nbs/41_market.ipynb #imports
 from __future__ import annotations
-import html
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
-from numbers import Real
 import numpy as np
 import pandas as pd
-from .bars import (DAY, LOST, TICKER, TIME, Bars, clock_label, clock_ms, date_of, span_ms, synthetic_bars,
-                               table_entries, unpack_key)
+from .account import REASONS, AccountLines, Report, as_dates
+from .bars import TICKER, TIME, Bars, synthetic_bars, unpack_key
 from .checks import patch, whole_number
 from .data import IntradayPanel
+from .entries import table_entries
+from .prices import Rules, drop_or_keep, gap_of, marks_of, share_of
+from .sessions import broken_off, snapshot_times, span_ms
+from .tables import takes_layout
+from .times import DAY, LOST, clock_label, date_of
+from .weights import narrow_books
 
 # %% auto #0
-__all__ = ['REASONS', 'Report', 'from_bars', 'daily_closes', 'momentum', 'reversal', 'synthetic_bars']
+__all__ = ['from_bars', 'daily_closes', 'momentum', 'reversal', 'REASONS', 'Report', 'synthetic_bars']
 
 # %% ../nbs/41_market.ipynb #all-names
-_all_ = [synthetic_bars]  # made in `bars`, and at home here too
+_all_ = [REASONS, Report, synthetic_bars]  # made in other rooms, and at home here too
 
 # %% ../nbs/41_market.ipynb #e-visible
 def visible_at(bars, key):
-    "When each bar could first be seen (ms), the close of its session, if it lies in it, and if its day is a session."
+    "When each bar could first be seen (ms), the row of its session, -1 for none, and whether it lies in it."
     s, (day, _, ms) = bars.sessions, unpack_key(key)
     at = s.index.get_indexer(day)
     open_, close = s["open"].to_numpy()[at], s["close"].to_numpy()[at]
     seen = np.where(ms < close, np.minimum(ms + bars.length, close), ms + bars.length)
-    return seen, close, (at >= 0) & (seen >= open_ + bars.start) & (seen <= close), at >= 0
-
-# %% ../nbs/41_market.ipynb #e-marks
-def _marks(stock_day, seen, price, close, grid, stale):
-    "A row for each stock-day, and (K, T) its price at each snapshot and whether that can be traded at."
-    start = np.flatnonzero(np.diff(stock_day, prepend=-1))
-    which, close = stock_day[start], close[start]
-    end = np.searchsorted(stock_day, which, side="right")
-    cut = np.minimum(grid, close[:, None])
-    cut[:, -1] = close
-    last = np.searchsorted((stock_day << TIME) | seen, (which[:, None] << TIME) | cut, side="right") - 1
-    fresh = (last >= start[:, None]) & (cut - seen[last] <= stale)
-    fresh[:, :-1] &= grid[:-1] <= close[:, None]
-    marks = np.where(fresh, price[last], np.nan)
-    marks[:, -1] = price[end - 1]
-    found = dict(bars=end - start, first=price[start], seen=seen[start], close=price[end - 1])
-    return pd.DataFrame(found, which), marks, fresh
+    return seen, at, (at >= 0) & (seen >= open_ + bars.start) & (seen <= close)
 
 # %% ../nbs/41_market.ipynb #e-gather
-def _all_marks(bars, grid, stale):
-    "The marks of all blocks, and the stock-days of the rows that lie in no session or are there twice."
-    found, lost = [], {"same bar twice": [], "not a session": [], "outside the session": []}
-    for key, price, twice in bars.blocks():
-        seen, close, inside, session = visible_at(bars, key)
-        for k, v in zip(lost, (twice, key[~session] >> TIME, key[session & ~inside] >> TIME)): lost[k].append(v)
-        found.append(_marks(*(x[inside] for x in (key >> TIME, seen, price, close)), grid, stale))
+def _all_marks(bars, rules):
+    "The marks of all blocks, the clock times at which any bar was seen, and the stock-days of rows that are dropped."
+    found, clocks, lost, s = [], [], {"no price": bars.blank}, bars.sessions
+    for key, price, dropped in bars.blocks():
+        seen, at, inside = visible_at(bars, key)
+        day, beyond = unpack_key(key)[0], ~np.isin(np.sign(at), [0, 1])
+        far = beyond & ((day < s.index[0]) | (day > s.index[-1]))
+        why = {"beyond the calendar": far, "not a session": beyond & ~far, "outside the session": ~beyond & ~inside}
+        for k, rows in (dropped | {k: key[mask] >> TIME for k, mask in why.items()}).items():
+            lost[k] = np.append(lost.get(k, rows[:0]), rows)
+        session = s[["close", "rest", "again"]].to_numpy()[at[inside]]
+        clocks.append(np.unique((day[inside] << TIME) | seen[inside]))
+        found.append(marks_of(*(x[inside] for x in (key >> TIME, seen, price)), session, rules))
     table, *arrays = zip(*found)
-    return pd.concat(table), *map(np.concatenate, arrays), {k: np.concatenate(v) for k, v in lost.items()}
+    clock = np.concatenate(clocks)
+    seen = pd.DataFrame(dict(day=clock >> TIME, ms=clock & (1 << TIME) - 1))
+    return pd.concat(table), *map(np.concatenate, arrays), lost, seen
 
-# %% ../nbs/41_market.ipynb #e-steps
-def _snapshot_steps(step, open_, close):
-    "Snapshots in ms since midnight, a step apart from the open on."
-    ms = span_ms("snapshots", step)
-    if ms < 1000: raise ValueError(f"snapshots is {step!r}: give '30min' or times like ['10:00']")
-    return np.append(np.arange(open_ + ms, close, ms), close)
-
-# %% ../nbs/41_market.ipynb #e-snapshots
-def _snapshot_times(snapshots, open_, close):
-    "Snapshots in ms since midnight; the session's close is the last, whether it is named or not."
-    if isinstance(snapshots, str) and ":" not in snapshots: return _snapshot_steps(snapshots, open_, close)
-    if not isinstance(snapshots, Iterable):
-        raise TypeError(f"snapshots is {snapshots!r}: give '30min' or times like ['10:00']")
-    at = clock_ms(given := [snapshots] if isinstance(snapshots, str) else list(snapshots))
-    if (at <= open_).any() or (at > close).any() or (np.diff(at) <= 0).any():
-        ends = f"{clock_label(open_)} and up to {clock_label(close)}"
-        raise ValueError(f"snapshots is {given}: give increasing times after {ends}")
-    return at if len(at) and at[-1] == close else np.append(at, close)
-
-# %% ../nbs/41_market.ipynb #e-reasons
-REASONS = {
-    "in the book": "the stock-day has a signal and a prior close: its bars set its marks",
-    "prior close": "the last bar of a stock-day that is itself left out, used as the next session's prior close",
-    "same bar twice": "the same date, time, ticker and price again; counted once",
-    "not a session": "the calendar has no session on that date",
-    "outside the session": "seen before the open or after the close of that day's session",
-    "half day": "the session closes early, and half_days='drop'",
-    "no signal": "the signals have no number for that date and ticker",
-    "no weight": "there is a signal, but the weights have no number",
-    "previous session missing": "the file has no bars on the session before, so the prior close is unknown",
-    "no prior close": "the file has the session before, but not this ticker on it",
-    "overnight gap": "the first price is further than max_gap from the prior close: a split or an error",
-    "late overnight gap": "the same, seen after the first snapshot: stays in the book at its prior close, unquoted",
-    "hole in the file": "less than min_bars of the day's book has any bar in the session; the day is left out",
-    "few stocks quoted": "less than min_quoted of the book had a price by the first snapshot; the day is left out",
-    "not in the file": "a row of a table given beside the bars whose date or ticker has no bars",
-    "out of order": "bars of a stock-day that came after a later one; sorted",
-    "explained overnight move": "further than max_gap overnight, but the adjustments have a factor for it: in the book",
-    "no bar that day": "in the book, without a bar all day: it counts at its prior close, as on the real day",
-    "early close": "half day that was kept: no exit after its close, the last bar is the close",
-}
-
-# %% ../nbs/41_market.ipynb #e-report
-@dataclass(frozen=True, eq=False, repr=False)
-class Report:
-    "What became of every row: used, left out (why, when, which ticker) or repaired."
-    table: pd.DataFrame             # of, fate, reason, date, ticker, rows, detail: one line per stock-day and reason
-    gaps: pd.DataFrame              # date, ticker, prior_close, first_price, ratio of each overnight gap left out
-    settings: dict                  # what was given and what was inferred
-
-    def to_frame(self) -> pd.DataFrame:
-        "All of it, a line for each reason and stock-day."
-        return self.table.copy()
-
-    def rows(self, fate: str | None = None, of: str = "bars") -> int:
-        "Rows in ('used' + 'left out'), or those with one fate."
-        t = self.table[self.table["of"] == of]
-        return int(t.loc[t["fate"].isin(["used", "left out"] if fate is None else [fate]), "rows"].sum())
-
-    def summary(self) -> pd.DataFrame:
-        "A row for each fate and reason: rows, stock-days, days, and the first case."
-        t = self.table.assign(first=self.table["date"].astype(str) + " " + self.table["ticker"].astype(str))
-        t = t.groupby(["of", "fate", "reason"], observed=True, sort=True)
-        return t.agg(rows=("rows", "sum"), stock_days=("rows", "size"), days=("date", "nunique"),
-                     first=("first", "first"))
-
-    def _head(self):
-        rows = f"bars: {self.rows():,} rows = {self.rows('used'):,} used + {self.rows('left out'):,} left out"
-        return "; ".join([rows, *(f"{k} {v}" for k, v in self.settings.items())])
-
-    def __repr__(self) -> str: return f"Report ({self._head()})\n{self.summary().to_string()}"
-
-    def _repr_html_(self) -> str: return f"<p>{html.escape(self._head())}</p>{self.summary().to_html(escape=True)}"
-
-# %% ../nbs/41_market.ipynb #e-as-dates
-def _dates(day): return np.asarray(day).astype("datetime64[D]").astype("datetime64[s]")
-
-# %% ../nbs/41_market.ipynb #e-account-lines
-class AccountLines:
-    "Lines of the report as they come."
-    def __init__(self, bars): self.bars, self.lines = bars, []
-
-    def add(self, of, fate, reason, stock_day, rows=1, detail=""):
-        "One line for each stock-day given; `reason`, `rows` and `detail` may differ from line to line."
-        day, ticker = self.bars.names(stock_day)
-        lines = dict(of=of, fate=fate, reason=reason, date=_dates(day), ticker=ticker.astype(object),
-                     rows=np.broadcast_to(rows, len(day)), detail=detail)
-        if len(day): self.lines.append(pd.DataFrame(lines))
-
-    def table(self):
-        table = pd.concat(self.lines, ignore_index=True)
-        for k, order in (("of", None), ("fate", ["used", "left out", "repaired", "noted"]), ("reason", list(REASONS))):
-            table[k] = pd.Categorical(table[k], order)
-        return table.sort_values(["of", "fate", "reason", "date", "ticker"], ignore_index=True)
+# %% ../nbs/41_market.ipynb #e-starts
+def _warn_of_starts(bars, found):
+    "A warning where `stamp` was not given and the bars look as if stamped at their start."
+    s = bars.sessions.loc[unpack_key(found.index.to_numpy() << TIME)[0]]
+    at_open, ends = found["seen"].to_numpy() == s["open"].to_numpy(), found["until"].to_numpy() >= s["close"].to_numpy()
+    if bars.told or not len(found) or ends.any() or at_open.mean() <= 0.5: return
+    warnings.warn("stamp is not given, and the bars look as if they were stamped at their start: most stock-days begin "
+                  "at the open, none ends at the close. Give stamp='start', or 'end' if that is right", UserWarning,
+                  stacklevel=4)
 
 # %% ../nbs/41_market.ipynb #e-days
 class StockDays:
     "One row for each stock-day that has bars or is in a table, by its key, with what is known of it."
 
-    def __init__(self, bars, grid, given, stale):
-        self.bars, self.grid, s = bars, grid, bars.sessions
+    def __init__(self, bars, given, rules):
+        self.bars, self.rules, s = bars, rules, bars.sessions
         days = s.index[s.index.isin(bars.days)]
         first = f"{len(bars.days)} dates from {date_of(bars.days[0])}"
         if not len(days): raise ValueError(f"bars: none of {first} is a session")
-        self.found, self.marks, self.fresh, self.lost = _all_marks(bars, grid, stale)
+        self.found, self.marks, self.fresh, self.lost, seen = _all_marks(bars, rules)
+        self.broken = broken_off(seen, s)
         self.given = {k: pd.Series(v, bars.stock_days(day, names), name=k) for k, (day, names, v) in given.items()}
         self.table = t = pd.concat([self.found, *self.given.values()], axis=1).sort_index()
         t["day"], tick, _ = unpack_key(t.index.to_numpy() << TIME)
         t["in file"] = t["day"].isin(days) & (tick < len(bars.tickers))
-        t["half day"] = (s["close"].reindex(t["day"]) < bars.close).to_numpy()
-        t["before"] = s["before"].reindex(t["day"], fill_value=LOST).to_numpy()
-        t["none before"] = ~t["before"].isin(days)
-        for k in {"weights", "prior_close", "adjustments"} - set(t): t[k] = t["signals"] if k == "weights" else np.nan
+        for k, none in dict(early=False, late=False, before=LOST, close=0).items():
+            t[f"session {k}"] = s[k].reindex(t["day"], fill_value=none).to_numpy()
+        t["none before"] = ~t["session before"].isin(days)
+        for k in {"weights", "prior_close", "adjustments", "dividends", "close"} - set(t):
+            t[k] = t["signals"] if k == "weights" else np.nan
+        t["paid"] = t["dividends"].fillna(0)
         self._find_prior()
+
+# %% ../nbs/41_market.ipynb #e-closes-known
+@patch
+def _known_closes(self: StockDays):
+    "The close of each stock-day that the next session can start from: the official one, or the last bar."
+    t, rules = self.table, self.rules
+    t["far close"] = ((t["close"] / t["base"] - 1).abs() > rules.max_gap) & (rules.jumps == "drop")
+    last = t["last"].mask(t["day"].isin(self.broken) & (rules.cut_short == "drop"))
+    return t["close"].mask(t["far close"]).fillna(last)
 
 # %% ../nbs/41_market.ipynb #e-prior
 @patch
 def _find_prior(self: StockDays):
     "The prior close of each stock-day, and the key of the stock-day that it is taken from."
     t = self.table
-    t["prior key"] = t.index + (t["before"] - t["day"]) * 2**TICKER
-    own = self.found["close"].reindex(t["prior key"]).to_numpy() * t["adjustments"].fillna(1)
+    t["prior key"] = t.index + (t["session before"] - t["day"]) * 2**TICKER
+    own = self._known_closes().reindex(t["prior key"]).to_numpy() * t["adjustments"].fillna(1)
     t["prior"] = t["prior_close"].fillna(own)
     t["own prior"] = t["prior_close"].isna() & own.notna()
-    t["ratio"] = t["first"] / t["prior"]
+    t["first"] = t["first"].fillna(t["close"])                     # no bar, but an official close
+    t["seen"] = t["seen"].fillna(t["session close"].where(t["close"].notna()))
+    t["ratio"] = (t["first"] + t["paid"]) / t["prior"]
 
 # %% ../nbs/41_market.ipynb #e-decide
 @patch
-def decide(self: StockDays, half_days, max_gap, min_bars, min_quoted):
+def decide(self: StockDays):
     "The reason of each stock-day: in the book, or why it is not."
-    t, self.max_gap = self.table, max_gap
-    gap, early = ((t["ratio"] - 1).abs() > max_gap) & (t["adjustments"] != 1), t["seen"] <= self.grid[0]
-    why = {"not in the file": ~t["in file"], "half day": t["half day"] & (half_days == "drop"),
+    t, rules = self.table, self.rules
+    gap = ((t["ratio"] - 1).abs() > rules.max_gap) & (t["adjustments"] != 1) & (rules.gaps == "drop")
+    early, none = t["seen"] <= rules.grid[0], t["prior"].isna()
+    why = {"not in the file": ~t["in file"], "half day": t["session early"] & (rules.half_days == "drop"),
            "no signal": t["signals"].isna(), "no weight": t["weights"].isna(),
-           "previous session missing": t["prior"].isna() & t["none before"], "no prior close": t["prior"].isna(),
-           "overnight gap": gap & early}
+           "previous session missing": none & t["none before"],
+           "previous session cut short": none & t["session before"].isin(self.broken) & (rules.cut_short == "drop"),
+           "no prior close": none, "overnight gap": gap & early}
     t["reason"] = np.array([*why, "in the book"], object)[np.select(list(why.values()), range(len(why)), len(why))]
-    self._leave_out_days("hole in the file", t["bars"].notna(), min_bars)
-    self._leave_out_days("few stocks quoted", early, min_quoted)
+    self._leave_out_days("hole in the file", t["bars"].notna(), rules.min_bars)
+    self._leave_out_days("few stocks quoted", early, rules.min_quoted)
     t["book"] = t["reason"] == "in the book"
     t["late"] = t["book"] & gap & ~early
     t["gap"] = t["late"] | (t["reason"] == "overnight gap")
@@ -222,63 +147,92 @@ def panel(self: StockDays):
     n = np.argsort(np.argsort(tickers))[n]
     signals, weights = np.zeros((2, len(days), len(ticks)))
     signals[d, n], weights[d, n] = t["signals"], t["weights"]
-    shape = len(days), len(self.grid), len(ticks)
+    shape = len(days), len(self.rules.grid), len(ticks)
     returns, tradable = np.full(shape, np.nan, np.float32), np.zeros(shape, bool)
     at = np.where(t["late"], -1, self.found.index.get_indexer(t.index))
-    d, n, at, prior = (x[at >= 0] for x in (d, n, at, t["prior"].to_numpy()[:, None]))
-    with np.errstate(over="ignore"): returns[d, :, n] = self.marks[at] / prior - 1
-    tradable[d, :, n] = self.fresh[at]
+    prior, paid, close = t[["prior", "paid", "close"]].to_numpy().T
+    here, official = at >= 0, (t["close"].notna() & ~t["far close"] & ~t["late"]).to_numpy()
+    with np.errstate(over="ignore"):
+        returns[d[here], :, n[here]] = (self.marks[at[here]] + paid[here, None]) / prior[here, None] - 1
+        returns[d[official], -1, n[official]] = ((close + paid) / prior - 1)[official]
+    tradable[d[here], :, n[here]] = self.fresh[at[here]]
+    tradable[d[official], -1, n[official]] = True
     return IntradayPanel(signals, returns, weights, tradable, days.astype("datetime64[D]"),
-                         [clock_label(x) for x in self.grid], np.sort(tickers))
+                         [clock_label(x) for x in self.rules.grid], np.sort(tickers))
 
 # %% ../nbs/41_market.ipynb #e-bar-lines
 @patch
 def _bar_lines(self: StockDays, out):
     "The bars: used, or why not."
     for reason, rows in self.lost.items(): out.add("bars", "left out", reason, *np.unique(rows, return_counts=True))
-    have, prior = self.table["bars"].notna(), self.table["prior key"][self.table["book"] & self.table["own prior"]]
-    t = self.table[have].astype({"bars": int})
-    used = t["book"] & ~t["late"]
-    close = t.index.isin(prior) & ~used
+    t = self.table[self.table["bars"].notna()].astype({"bars": int, "jumps": int})
+    used, jumps = t["book"] & ~t["late"], t["jumps"]
+    odd = used & (jumps > 0) & (self.rules.jumps == "drop")
+    close = t.index.isin(self.priors) & ~used
     rest, rows = ~used & (t["bars"] > close), t["bars"] - close
-    out.add("bars", "used", "in the book", t.index[used], t["bars"][used])
+    out.add("bars", "used", "in the book", t.index[used], (t["bars"] - jumps.where(odd, 0))[used])
     out.add("bars", "used", "prior close", t.index[close])
     detail = ("x " + t["ratio"].map("{:.4g}".format)).where(t["gap"], "")
     reason = t["reason"].mask(t["late"], "late overnight gap")
     out.add("bars", "left out", reason[rest].array, t.index[rest], rows[rest].array, detail[rest].array)
+    for fate, where, n in (("left out", odd, jumps), ("noted", (jumps > 0) & ~odd, jumps * 0)):
+        out.add("bars", fate, "jump within the day", t.index[where], n[where].array, t["odd"][where].array)
 
 # %% ../nbs/41_market.ipynb #e-table-lines
 @patch
 def _table_lines(self: StockDays, out):
-    "The rows of each table given: used, or why not."
+    "The rows of each table given: used, or why not; an official close may be the next session's prior close."
     for name, given in self.given.items():
-        reason, used = self.table["reason"][given.index], self.table["book"][given.index]
+        t = self.table.loc[given.index]
+        far = t["far close"] & t["book"] & (name == "close")
+        used = t["book"] & ~(far | t["late"] & (name == "close"))
+        prior = ~used & t.index.isin(self.priors) & (name == "close") & ~t["far close"]
+        reason, rest = t["reason"].mask(t["late"], "late overnight gap"), ~used & ~prior
+        reason = reason.mask(far, "jump within the day")
         out.add(name, "used", "in the book", given.index[used])
-        out.add(name, "left out", reason[~used].array, given.index[~used])
+        out.add(name, "used", "prior close", given.index[prior])
+        out.add(name, "left out", reason[rest].array, given.index[rest])
 
 # %% ../nbs/41_market.ipynb #e-remarks
 @patch
 def _remarks(self: StockDays, out):
-    "What was repaired, and what is worth a look."
+    "What was repaired, and what is worth a look, stock-day by stock-day."
     t, late = self.table[self.table["book"]], self.bars.disorder
     out.add("bars", "repaired", "out of order", list(late), list(late.values()))
     factor = t["adjustments"]
     moved = t["ratio"] * factor.where(t["own prior"], 1)          # against the prior close as the file has it
-    real = factor.notna() & ((moved - 1).abs() > self.max_gap) & ~t["late"]
+    known = factor.notna() & ((moved - 1).abs() > self.rules.max_gap) & ~t["late"]
     detail = "x " + moved.map("{:.4g}".format) + ", factor " + factor.map("{:.4g}".format)
-    out.add("bars", "noted", "explained overnight move", t.index[real], 0, detail[real].array)
+    out.add("bars", "noted", "explained overnight move", t.index[known], 0, detail[known].array)
+    large = ((t["ratio"] - 1).abs() > self.rules.list_gap) & ~known & ~t["late"]
+    out.add("bars", "noted", "large overnight move", t.index[large], 0,
+            ("x " + t["ratio"].map("{:.4g}".format))[large].array)
     out.add("bars", "noted", "no bar that day", t.index[t["bars"].isna()], 0)
-    days = t["day"][t["half day"]].unique()
-    out.add("bars", "noted", "early close", self.bars.stock_days(days, [""] * len(days)), 0)
+
+# %% ../nbs/41_market.ipynb #e-day-remarks
+@patch
+def _day_remarks(self: StockDays, out):
+    "What is worth a look, day by day."
+    s, grid = self.bars.sessions.loc[np.unique(self.table["day"][self.table["book"]])], self.rules.grid[:-1]
+    rests = [((grid > a) & (grid < b)).any() for a, b in zip(s["rest"], s["again"])]
+    cut = [f"last bar {clock_label(ms)}" for ms in self.broken.values()]
+    for reason, days, detail in (("early close", s.index[s["early"]], ""), ("late open", s.index[s["late"]], ""),
+                                 ("break at noon", s.index[rests], ""), ("cut short", list(self.broken), cut)):
+        out.add("bars", "noted", reason, self.bars.stock_days(np.array(days, int), [""] * len(days)), 0, detail)
 
 # %% ../nbs/41_market.ipynb #e-account
 @patch
 def report(self: StockDays, panel, calendar):
     "What became of every row."
-    out = AccountLines(bars := self.bars)
-    for lines in (self._bar_lines, self._table_lines, self._remarks): lines(out)
+    t, bars = self.table, self.bars
+    out, self.priors = AccountLines(bars), t["prior key"][t["book"] & t["own prior"]]
+    for lines in (self._bar_lines, self._table_lines, self._remarks, self._day_remarks): lines(out)
+    for reason, d, n, detail in narrow_books(panel.weights):
+        day, names = panel.dates[d].astype("datetime64[D]"), [""] * len(d) if n is None else panel.tickers[n]
+        out.add("bars", "noted", reason, bars.stock_days(day.astype(int), names), 0, detail)
     settings = dict(calendar=calendar or "none", stamp=f"start, {bars.length / 60_000:g} min" if bars.start else "end",
-                    snapshots=len(self.grid), tradable=f"{self._priced(panel):.1%}")
+                    snapshots=panel.T, tradable=f"{self._priced(panel):.1%}")
+    if bars.empty: settings["empty files"] = ", ".join(bars.empty)
     report = Report(out.table(), self._gaps(), settings)
     for name, rows in {"bars": bars.rows, **{k: len(v) for k, v in self.given.items()}}.items():
         assert report.rows(of=name) == rows, f"{name}: {rows} rows in, but {report.rows(of=name)} accounted for"
@@ -290,103 +244,114 @@ def _gaps(self: StockDays):
     "The overnight gaps, to look at and to build a table of adjustments from."
     t = self.table[self.table["gap"]]
     day, ticker = self.bars.names(t.index)
-    gaps = pd.DataFrame(dict(date=_dates(day), ticker=ticker, prior_close=t["prior"].array,
+    gaps = pd.DataFrame(dict(date=as_dates(day), ticker=ticker, prior_close=t["prior"].array,
                              first_price=t["first"].array, ratio=t["ratio"].array))
     return gaps.sort_values(["date", "ticker"], ignore_index=True)
 
 # %% ../nbs/41_market.ipynb #e-priced
 @patch
 def _priced(self: StockDays, panel):
-    "Share of the book's cells before the close that have a price to trade at; a warning where it is under half."
-    cells = self.table["book"].sum() * (panel.T - 1)
-    share = panel.tradable[:, :-1].sum() / cells if cells else 1.0
-    if share < 0.5:
+    "Share of the book before the close that has a price to trade at; a warning where it is under half."
+    if (share := panel.tradable_share) < 0.5:
         warnings.warn(f"only {share:.0%} of the book has a price at the snapshots before the close: do bars end "
                       "then? See max_stale, stamp and snapshots", UserWarning, stacklevel=4)
     return share
 
-# %% ../nbs/41_market.ipynb #e-options
-def _max_gap(max_gap):
-    "The largest overnight move that is believed, infinite for None."
-    if max_gap is None: return np.inf
-    if isinstance(max_gap, Real) and max_gap > 0: return max_gap
-    raise ValueError(f"max_gap is {max_gap!r}: give a share above 0, like 0.3, or None")
+# %% ../nbs/41_market.ipynb #e-tables
+TABLES = {"signals": "signal", "weights": "weight", "prior_close": "prior_close", "adjustments": "factor",
+          "dividends": "dividend", "close": "close"}     # argument -> the name of its values
 
-def _share(name, x):
-    "A share from 0 to 1."
-    if isinstance(x, Real) and 0 <= x <= 1: return x
-    raise ValueError(f"{name} is {x!r}: give a share from 0 to 1")
+def _entries(**tables):
+    "The tables that are given, as day numbers, tickers and values."
+    return {name: table_entries(table, TABLES[name], name, name not in ("signals", "weights"), name == "dividends")
+            for name, table in tables.items() if table is not None or name == "signals"}
 
 # %% ../nbs/41_market.ipynb #e-from-bars
+@takes_layout
 def from_bars(
-    bars,                       # DataFrame, Parquet or CSV file, or a folder of them: date, time, ticker, close
+    bars,                       # table, file, folder or list of files: date and time (or timestamp), ticker, close
     signals,                    # date, ticker, signal; or one row per date, one column per ticker; or a file of either
     weights=None,               # the same with weight: positive long, negative short; default: the signals
     snapshots="30min",          # a step from the open, or times: ["10:00", "12:00"]; the close is always the last
     *,
     tz: str | None = None,      # zone of the bars' times if they carry none; default: the exchange's, for date and time
-    stamp: str = "end",         # whether a bar's time is its "start" or its "end"
-    bar: str | None = None,     # length of a bar, like "5min", if stamped at its start; default: the commonest step
+    stamp: str | None = None,   # whether a bar's time is its "start" or "end"; default: "end", a warning if odd
+    bar: str | None = None,     # length of a bar, like "5min", with stamp="start"; default: the commonest step
     columns: dict | None = None,        # the bars' names to ours: {"Symbol": "ticker", "Last": "close"}
     calendar: str | None = "XNYS",      # an exchange_calendars name; None takes the file's dates for the sessions
-    session: tuple = ("09:30", "16:00"),  # open and close if calendar is None
+    session: tuple | None = None,       # open and close if calendar is None; default: ("09:30", "16:00")
     half_days: str = "drop",    # or "keep": no exit after the early close, the last bar is the close
+    cut_short: str = "drop",    # or "keep" the last bar of a day that breaks off as the next session's prior close
+    no_volume: str = "drop",    # or "keep" bars of volume 0 as prices, where the bars have a column volume
     max_stale: str = "15min",   # a price older than this is no price to trade at
-    max_gap: float = 0.3,       # overnight move taken for a split or an error; None or inf for none
+    max_gap: float = 0.3,       # a move taken for a split or an error, overnight or in the day; None or inf for none
+    gaps: str = "drop",         # or "keep" overnight moves beyond max_gap as real; they are listed
+    jumps: str = "drop",        # or "keep" bars beyond max_gap from the price before as prices; they are listed
+    list_gap: float = 0.15,     # overnight moves beyond this that stay in the book are listed; None for none
     min_bars: float = 0.5,      # leave out days on which less of the book has any bar: holes in the file; 0 for none
     min_quoted: float = 0.0,    # leave out days on which less of the book has a price by the first snapshot
-    prior_close=None,           # date, ticker, prior_close (or wide): the close before that date; wins over the file's
+    prior_close=None,           # date, ticker, prior_close (or wide): the close before that date; wins over the others
     adjustments=None,           # date, ticker, factor (or wide): multiplies closes before that date; 1: a move is real
+    dividends=None,             # date, ticker, dividend (or wide): cash per share of that ex-date, added to its prices
+    close=None,                 # date, ticker, close (or wide): official closes; each wins over the day's last bar
+    **layout,                   # how bars are written: unit, format, ticker, on_blank, sep, decimal, names of `Layout`
 ) -> tuple[IntradayPanel, Report]:
     """A panel of what a book held from the prior close could have seen and done, and what became of every row.
 
     A signal or weight dated d is held over day d: it must have been known at the close of the session *before* d.
     Raises ValueError naming file, row and ticker for unreadable times, prices that are not positive and finite, one bar
-    with two prices, missing columns; ValueError if no stock-day is left."""
-    if half_days not in ("drop", "keep"): raise ValueError(f"half_days is {half_days!r}: give 'drop' or 'keep'")
-    least = _share("min_bars", min_bars), _share("min_quoted", min_quoted)
-    max_gap, stale = _max_gap(max_gap), span_ms("max_stale", max_stale)
-    given = {"signals": table_entries(signals, "signal", "signals")}
-    for name, value, table in (("weights", "weight", weights), ("prior_close", "prior_close", prior_close),
-                               ("adjustments", "factor", adjustments)):
-        if table is not None: given[name] = table_entries(table, value, name, positive=name != "weights")
-    read = Bars(bars, columns, tz, stamp, bar, calendar, session)
-    days = StockDays(read, _snapshot_times(snapshots, read.open, read.close), given, stale)
-    days.decide(half_days, max_gap, *least)
+    with two prices, missing columns; for settings that contradict each other; if no stock-day is left."""
+    rules = Rules(np.array([DAY]), span_ms("max_stale", max_stale), gap_of(max_gap),
+                  list_gap=gap_of(list_gap, "list_gap"), min_bars=share_of("min_bars", min_bars), min_quoted=share_of("min_quoted", min_quoted),
+                  **drop_or_keep(half_days=half_days, cut_short=cut_short, gaps=gaps, jumps=jumps))
+    given = _entries(signals=signals, weights=weights, prior_close=prior_close, adjustments=adjustments,
+                     dividends=dividends, close=close)
+    read = Bars(bars, stamp, bar, calendar, session, no_volume, columns=columns, tz=tz, **layout)
+    days = StockDays(read, given, rules._replace(grid=snapshot_times(snapshots, read.open, read.close)))
+    _warn_of_starts(read, days.found)
+    days.decide()
     panel = days.panel()
     return panel, days.report(panel, calendar)
 
 # %% ../nbs/41_market.ipynb #e-wide
-def _by_day(bars, stock_day, values, days):
-    "Values of stock-days with one row per day and one column per ticker; NaN where there is none."
-    day, ticker = bars.names(stock_day)
-    table = pd.Series(values, [pd.Index(day, name="date"), pd.Index(ticker, name="ticker")]).unstack()
-    return table.reindex(index=days, columns=np.sort(bars.tickers)).set_axis(_dates(days)).rename_axis("date")
+def _by_day(bars, values, days):
+    "Values by stock-day with one row per day and one column per ticker; NaN where there is none."
+    day, ticker = bars.names(values.index)
+    table = pd.Series(values.to_numpy(), [pd.Index(day, name="date"), pd.Index(ticker, name="ticker")]).unstack()
+    return table.reindex(index=days, columns=np.sort(bars.tickers)).set_axis(as_dates(days)).rename_axis("date")
 
 # %% ../nbs/41_market.ipynb #e-closes
+@takes_layout
 def daily_closes(
-    bars,                     # as for `from_bars`
+    bars,                     # as for `from_bars`, and so all that follows
     adjustments=None,         # date, ticker, factor: what closes before that date are multiplied by
     *,
-    tz: str | None = None,
-    stamp: str = "end",
+    dividends=None,           # date, ticker, dividend: put back into the stock at the close of that date
+    close=None,               # date, ticker, close: official closes, each wins over the last bar
+    stamp: str | None = None,
     bar: str | None = None,
-    columns: dict | None = None,
     calendar: str | None = "XNYS",
-    session: tuple = ("09:30", "16:00"),
+    session: tuple | None = None,
+    cut_short: str = "drop",  # or "keep" the last bar of a day that breaks off
+    no_volume: str = "drop",
+    max_gap: float = 0.3,     # a move within the day that is taken for an error; None for none
+    **layout,                 # as for `from_bars`
 ) -> pd.DataFrame:            # sessions x tickers float64, NaN where there is no bar; the last row is empty
     """The last bar of each session in shares of the file's first day: divided by the factors up to its date.
 
     Row d changes with nothing that comes after session d. Sessions that the file lacks are rows of NaN, so that one row
     back is always the previous session. With a calendar the last row is the next session, for a signal dated then."""
-    read = Bars(bars, columns, tz, stamp, bar, calendar, session)
+    rules = Rules(np.array([DAY]), max_gap=gap_of(max_gap), **drop_or_keep(cut_short=cut_short))
+    given = _entries(signals=pd.DataFrame(columns=["date", "ticker", "signal"]), adjustments=adjustments,
+                     dividends=dividends, close=close)
+    read = Bars(bars, stamp, bar, calendar, session, no_volume, **layout)
+    table = StockDays(read, given, rules)
+    _warn_of_starts(read, table.found)
     s = read.sessions
     days = s.index[(s.index >= read.days[0]) & (s["before"] <= read.days[-1])]
-    found = _all_marks(read, np.array([read.close]), DAY)[0]
-    closes = _by_day(read, found.index, found["close"].to_numpy(), days)
-    if adjustments is None: return closes
-    day, ticker, factor = table_entries(adjustments, "factor", "adjustments", positive=True)
-    return closes / _by_day(read, read.stock_days(day, ticker), factor, days).fillna(1).cumprod()
+    closes, factor, paid = (_by_day(read, x.dropna(), days) for x in (
+        table._known_closes(), table.table["adjustments"], table.table["dividends"]))
+    return closes / factor.fillna(1).cumprod() * (1 + paid / closes).fillna(1).cumprod()
 
 # %% ../nbs/41_market.ipynb #e-signals
 def momentum(
@@ -397,7 +362,7 @@ def momentum(
 ) -> pd.DataFrame:          # the same shape; NaN where there is no signal
     "Past return, `skip` to `skip + days` sessions back. The row dated d uses closes up to the session before d only."
     past = closes.shift(1 + whole_number("skip", skip))
-    jump = past.ffill().pct_change(fill_method=None).abs() > _max_gap(max_gap)
+    jump = past.ffill().pct_change(fill_method=None).abs() > gap_of(max_gap)
     return (past / past.shift(whole_number("days", days, 1)) - 1).where(jump.rolling(days, min_periods=1).sum() == 0)
 
 # %% ../nbs/41_market.ipynb #e-reversal

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from .agent import FactorizedPPOEOD
 from .plots import plot_history
-from .bars import read_table
+from .tables import read_table
 from .baselines import ExitAt, Hold, LeastSquaresMC, Threshold
 from .data import IntradayPanel
 from .evaluate import exits_by_name, gain_in_sample

@@ -37,3 +37,16 @@ def normalize_neutral(
     if not np.isfinite(sums).all(): raise ValueError("w has values too large to be added up: scale them down")
     long, short = (side / np.where(total > 0, total, 1) for side, total in zip((long, short), sums))
     return (long + short).astype(np.float64 if w.dtype == np.float64 else np.float32)
+
+# %% ../nbs/02_weights.ipynb #e-narrow
+FEW = 10   # names; a book of fewer is small
+
+def narrow_books(w: np.ndarray):
+    "(reason, days, stocks or None, details) of days with few names held, and of positions that are half of their side."
+    held = (w != 0).sum(1)
+    days = np.flatnonzero(held < FEW)
+    yield "small book", days, None, [f"{n} names" for n in held[days]]
+    sides = np.abs(normalize_neutral(np.asarray(w, np.float64)))
+    days, stocks = np.nonzero(sides >= 0.5 - 1e-9)
+    yield "half of a side", days, stocks, [f"{x:.0%} of the {'long' if v > 0 else 'short'} side"
+                                           for x, v in zip(sides[days, stocks], w[days, stocks])]

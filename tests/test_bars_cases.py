@@ -1,4 +1,4 @@
-"""What ordinary vendor files have: each trouble with what is right, one row of a table each; and no option looks ahead."""
+"""What ordinary vendor files have: each trouble with what is right, as tables; and no option looks ahead."""
 import warnings
 
 import numpy as np
@@ -8,8 +8,8 @@ import pytest
 from eod_exit_ppo.market import daily_closes, from_bars
 
 pytestmark = pytest.mark.filterwarnings("ignore:the book lacks a side", "ignore:only .* of the book has a price")
-DAYS, NAMES, AT = ["2024-03-06", "2024-03-07", "2024-03-08", "2024-03-11", "2024-03-12"], ["AAA", "BBB", "CCC", "DDD"], [
-    "10:00", "12:00", "14:00"]
+DAYS = ["2024-03-06", "2024-03-07", "2024-03-08", "2024-03-11", "2024-03-12"]
+NAMES, AT = ["AAA", "BBB", "CCC", "DDD"], ["10:00", "12:00", "14:00"]
 
 
 def clean(days=DAYS, names=NAMES, opens="09:30", closes="16:00", rest=None, every="5min", seed=0):
@@ -76,8 +76,8 @@ NOTICED = {  # change of the bars, options, day, ticker, fate, reason, snapshots
                    "jump within the day", [1]),
     "at the close": (lambda t: priced(t, at(t, DAYS[2], "16:00", "BBB"), 100), {}, DAYS[2], "BBB", "left out",
                      "jump within the day", [3]),
-    "at the close of a day without a book": (lambda t: priced(t, at(t, DAYS[0], "16:00", "BBB"), 100), {}, DAYS[0], "BBB",
-                                             "noted", "jump within the day", None),
+    "at the first close": (lambda t: priced(t, at(t, DAYS[0], "16:00", "BBB"), 100), {}, DAYS[0], "BBB", "noted",
+                           "jump within the day", None),
     "a split at noon": (lambda t: priced(t, at(t, DAYS[2], None, "AAA") & (t.time >= "11:00") | (t.date > DAYS[2])
                                          & (t.ticker == "AAA"), 0.5), {}, DAYS[2], "AAA", "left out",
                         "jump within the day", [1, 2, 3]),
@@ -89,8 +89,8 @@ NOTICED = {  # change of the bars, options, day, ticker, fate, reason, snapshots
     "and the day after": (stops(DAYS[2], "13:00"), {}, DAYS[3], "AAA", "left out", "previous session cut short", None),
     "a spin-off": (lambda t: priced(t, (t.date > DAYS[1]) & (t.ticker == "AAA"), 0.78), {}, DAYS[2], "AAA", "noted",
                    "large overnight move", []),
-    "a fall that is kept": (lambda t: priced(t, (t.date > DAYS[1]) & (t.ticker == "AAA"), 0.5), dict(gaps="keep"), DAYS[2],
-                            "AAA", "noted", "large overnight move", []),
+    "a fall that is kept": (lambda t: priced(t, (t.date > DAYS[1]) & (t.ticker == "AAA"), 0.5), dict(gaps="keep"),
+                            DAYS[2], "AAA", "noted", "large overnight move", []),
     "a day that most lack": (lambda t: t[~((t.date == DAYS[2]) & (t.ticker > "AAA"))], {}, DAYS[2], "BBB", "left out",
                              "hole in the file", None),
 }
@@ -127,7 +127,8 @@ def test_start_stamps_that_are_not_said():
     np.testing.assert_array_equal(right.returns, from_bars(clean(), book())[0].returns)
 
 
-LUNCH = {"XTKS": ("09:00", "15:00", ("11:30", "12:30"), "11:45"), "XHKG": ("09:30", "16:00", ("12:00", "13:00"), "12:10"),
+LUNCH = {"XTKS": ("09:00", "15:00", ("11:30", "12:30"), "11:45"),
+         "XHKG": ("09:30", "16:00", ("12:00", "13:00"), "12:10"),
          "XSHG": ("09:30", "15:00", ("11:30", "13:00"), "12:59")}
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from .checks import patch
 from .sessions import calendar_of, exchange_sessions, sessions_of, span_ms
-from .tables import Layout, by_value, floats, pieces, prices, tickers, when
-from .times import clock_label, date_of, day_numbers
+from .tables import Layout, floats, pieces, prices, tickers, when
+from .times import by_value, clock_label, date_of, day_numbers
 
 # %% auto #0
 __all__ = ['synthetic_bars']

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from .checks import once
-from .tables import USUAL, Rows, as_frame, by_value, floats, numpy_columns, plain_name, read_table, tickers
-from .times import LOST, day_numbers, texts
+from .tables import USUAL, Rows, as_frame, floats, numpy_columns, plain_name, read_table, tickers
+from .times import LOST, by_value, day_numbers, texts
 
 # %% auto #0
 __all__ = []

@@ -18,7 +18,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from .checks import once, patch
-from .times import DAY, LOST, UNITS, clock_ms, day_and_ms, day_numbers, stamps, texts, zone_of
+from .times import (DAY, LOST, UNITS, by_value, clock_ms, day_and_ms, day_numbers, distinct, stamps, texts,
+                                zone_of)
 
 # %% auto #0
 __all__ = ['Layout']
@@ -219,7 +220,6 @@ def _is_wide(bars):
 
 def _stacked(bars):
     "Rows of timestamp, ticker and close from a wide table, without the cells that have no price."
-    once("bars: a column", [str(c) for c in bars.columns])
     row, at = np.nonzero(bars.notna().to_numpy())
     return pd.DataFrame(dict(timestamp=bars.index[row], ticker=pd.Categorical.from_codes(at, bars.columns),
                              close=bars.to_numpy()[row, at]))
@@ -280,8 +280,8 @@ def _file_chunks(path, where, layout):
     folders, have = _folders(path), _header(path, layout)
     names = _our_names([*have, *(k for k in folders if k not in have)], layout, where)
     price = [k for k, ours in names.items() if ours in ("close", "volume")]
-    more = {k: folders[k] for k in names.keys() - set(have)}
-    if layout.ticker == "file": more["ticker"] = unquote(ENDS.sub("", Path(path).name))
+    more = {"ticker": unquote(ENDS.sub("", Path(path).name))} if layout.ticker else {}
+    more |= {k: folders[k] for k in names.keys() - set(have)}
     for chunk in _chunks(path, list(dict.fromkeys(have)), [k for k in names if k in have], price, layout):
         yield chunk.assign(**more).rename(columns=names)
 
@@ -331,18 +331,13 @@ def pieces(bars, layout):
     "The rows of a table, or of files, under our names, some at a time; a file without rows gives an empty piece."
     if (table := as_frame(bars)) is not None: yield from _table_pieces(table, layout)
     else:
-        several = isinstance(bars, Iterable) and not isinstance(bars, (str, Path, dict, np.ndarray))
-        paths = list(bars) if several else [bars]
+        single = isinstance(bars, (str, Path, dict, np.ndarray)) or not isinstance(bars, Iterable)
+        paths = [bars] if single else list(bars)
         if not paths or not all(isinstance(p, (str, Path)) for p in paths):
             raise TypeError(f"bars is a {type(bars).__name__}: give a DataFrame, a file, a folder, or a list of files")
         for path, where in _files(paths): yield from _file_pieces(path, where, layout)
 
-# %% ../nbs/08_tables.ipynb #e-by-value
-def by_value(column, parse, lost):
-    "A column through a function of its distinct values; a missing value is lost."
-    codes, values = pd.factorize(column)
-    return np.append(parse(values), lost)[codes]
-
+# %% ../nbs/08_tables.ipynb #e-tickers
 def tickers(rows):
     "The tickers as text."
     def parse(values):
@@ -356,7 +351,7 @@ def tickers(rows):
 def floats(rows, column):
     "A column as float64, NaN where a value is no number."
     raw = rows.table[column]
-    if raw.dtype.kind in "cmM": raise TypeError(f"{rows.where}: {column} has dtype {raw.dtype}: give real numbers")
+    if raw.dtype.kind in "bcmM": raise TypeError(f"{rows.where}: {column} has dtype {raw.dtype}: give real numbers")
     return np.asarray(pd.to_numeric(np.asarray(raw), errors="coerce"), np.float64)
 
 def prices(rows, layout):
@@ -365,10 +360,9 @@ def prices(rows, layout):
     blank = np.isnan(price) | (price == 0)
     text = raw[blank].notna().to_numpy() & (price[blank] != 0)
     if text.any(): blank[np.flatnonzero(blank)[text]] = np.isin(texts(raw[blank][text]), MISSING)
-    remedy = "give positive finite prices" + ("" if layout.on_blank == "skip" else (
-        ", or on_blank='skip' to leave out rows without a trade"))
-    bad = ~(np.isfinite(price) & (price > 0))
-    rows.refuse(bad & ~blank if layout.on_blank == "skip" else bad, "close", remedy)
+    bad, more = ~(np.isfinite(price) & (price > 0)), ", or on_blank='skip' to leave out rows without a trade"
+    if layout.on_blank == "skip": bad, more = bad & ~blank, ""
+    rows.refuse(bad, "close", f"give positive finite prices{more}")
     return price, blank
 
 # %% ../nbs/08_tables.ipynb #e-stamped
@@ -395,7 +389,7 @@ def _dates_and_times(rows, layout):
 # %% ../nbs/08_tables.ipynb #e-timestamps
 def _timestamps(rows, layout, column="timestamp"):
     "(codes, distinct timestamps) of the column with both; refused where one can't be read, or none has a time of day."
-    codes, values = pd.factorize(rows.table[column])
+    codes, values = distinct(rows.table[column])
     found = stamps(values, layout.unit, layout.format)
     lost = np.append(found.isna(), True)[codes]
     if lost.any(): rows.refuse(lost, column, _remedy(layout, rows.table[column].iloc[lost.argmax()]))

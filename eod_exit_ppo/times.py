@@ -27,6 +27,17 @@ def texts(values):
     values = pd.Series(np.asarray(values, dtype=object), dtype=object)
     return pd.Series(["" if none else _text(x) for x, none in zip(values, values.isna())], dtype=object)
 
+# %% ../nbs/07_times.ipynb #e-by-value
+def distinct(column):
+    "(codes, distinct values) of a column; TypeError naming it for lists and the like."
+    try: return pd.factorize(column)
+    except TypeError as e: raise TypeError(f"column {getattr(column, 'name', '')}: give plain values ({e})") from e
+
+def by_value(column, parse, lost):
+    "A column through a function of its distinct values; a missing value is lost."
+    codes, values = distinct(column)
+    return np.append(parse(values), lost)[codes]
+
 # %% ../nbs/07_times.ipynb #e-clock
 DAY = 86_400_000    # milliseconds
 LOST = -10**6       # the day number of what is no day
@@ -80,7 +91,8 @@ def _from_text(text):
     zoned = bool((named | aware).any())
     out = pd.to_datetime(text.where(aware | ~(named | zoned), "none"), format="ISO8601", errors="coerce", utc=zoned)
     if not named.any(): return out
-    return pd.concat([out[~named], *(_local(own[0], zone) for zone, own in parts[named].groupby(1))]).sort_index()
+    parts = [out[~named], *(_local(own[0], zone) for zone, own in parts[named].groupby(1))]
+    return pd.concat([part for part in parts if len(part)]).sort_index()
 
 # %% ../nbs/07_times.ipynb #e-since
 UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}     # in nanoseconds
@@ -89,7 +101,7 @@ FIRST, LAST = 365, 84_006                                   # days since 1970 of
 def _from_numbers(values, unit):
     "UTC stamps of numbers since 1970, also in text; NaT where one is no number, or not of this unit."
     size = UNITS[unit]
-    if getattr(values, "dtype", np.dtype(object)).kind in "iu": whole = np.asarray(values)
+    if getattr(values, "dtype", np.dtype(object)).kind in "iu": whole = np.asarray(values).astype(np.int64)
     else:
         text = texts(values)
         good = text.str.fullmatch(r"\d{1,19}(\.\d*)?")

@@ -77,6 +77,12 @@ def databento(folder, pretty=False):
     return folder / "ohlcv.csv", START | ({} if pretty else dict(unit="ns"))
 
 
+def databento_frame(folder):
+    t = stamped().assign(rtype=33, publisher_id=40, instrument_id=7, open=1.0, high=1.0, low=1.0, volume=5)
+    t["ts_event"] = t.timestamp.dt.tz_convert("UTC")
+    return t.rename(columns={"ticker": "symbol"}).drop(columns="timestamp").set_index("ts_event"), START
+
+
 def alpaca(folder):
     t = stamped().assign(open=1.0, high=1.0, low=1.0, volume=5.0, trade_count=2.0, vwap=1.0)
     t["timestamp"] = t.timestamp.dt.tz_convert("UTC")
@@ -161,15 +167,16 @@ def text(how): return lambda folder: (BARS.assign(timestamp=BARS.timestamp.map(h
 
 
 LAYOUTS = {
-    "polygon": polygon, "databento": databento, "databento, pretty": lambda f: databento(f, True), "alpaca": alpaca,
+    "databento, frame": databento_frame, "polygon": polygon, "databento": databento,
+    "databento, pretty": lambda f: databento(f, True), "alpaca": alpaca,
     "yfinance": yfinance, "yfinance, by ticker": lambda f: yfinance(f, True), "ibkr": ibkr, "kibot": kibot,
     "stooq": stooq,
     "hive": hive, "european": european, "packed": packed, "polars": polars, **arrow("UTC"), **arrow(NY),
     **{f"{unit} {kind}": number(unit, kind) for unit in ("s", "ms", "us", "ns") for kind in ("frame", "float", "csv",
                                                                                              "parquet")},
     "wide": lambda f: (WIDE, {}), "bytes": lambda f: (BARS.assign(ticker=BARS.ticker.str.encode("ascii")), {}),
-    "naive arrow": lambda f: (pa.Table.from_pandas(BARS.assign(timestamp=BARS.timestamp.dt.tz_localize(None))).to_pandas(
-        types_mapper=pd.ArrowDtype), dict(tz=NY)),
+    "naive arrow": lambda f: (BARS.assign(timestamp=BARS.timestamp.dt.tz_localize(None)).convert_dtypes(
+        dtype_backend="pyarrow"), dict(tz=NY)),
     "short offsets": text(lambda t: t.isoformat(sep=" ").removesuffix(":00")),
     "long offsets": text(lambda t: t.isoformat()),
     "offsets without a colon": text(lambda t: t.strftime("%Y%m%dT%H:%M:%S%z")),

@@ -499,6 +499,10 @@ SETTINGS = dict(
     prior_close=[None, pd.DataFrame({"date": ["2024-01-03"], "ticker": ["NA"], "prior_close": [1.0]}), 5,
                  pd.DataFrame()],
     adjustments=[None, pd.DataFrame({"date": ["2024-01-03"], "ticker": ["NA"], "factor": [0.0]}), "x"],
+    dividends=[None, pd.DataFrame({"date": ["2024-01-03"], "ticker": ["NA"], "dividend": [0.5]}), "x"],
+    close=[None, pd.DataFrame({"date": ["2024-01-03"], "ticker": ["NA"], "close": [1.0]}), 5],
+    **dict.fromkeys(["gaps", "jumps", "cut_short", "no_volume"], ["drop", "keep", None, 1]),
+    list_gap=[0.15, None, 0, "a"], min_bars=[0.5, 0, 1, 2, None],
     weights=[None, 5, pd.DataFrame({"date": ["2024-01-03"], "ticker": ["NA"], "weight": [1.0]})])
 PLACES = ["bars", "row", "ticker", "signals", "column", "timestamps", "calendar", "no stock-day", "returns has",
           *SETTINGS]

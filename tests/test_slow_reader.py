@@ -43,7 +43,8 @@ def some_rows(rng, sessions, days, names, step, starts):
             for t in times:
                 price *= np.exp(rng.normal(0, 0.01)) * (1.5 if rng.random() < 0.004 else 1)
                 wild = rng.choice([1, 50, 0.02], p=[0.98, 0.01, 0.01])
-                if rng.random() < thin: out.append((day, int(t), name, round(float(price * wild), 4), int(rng.random() < 0.9)))
+                row = day, int(t), name, round(float(price * wild), 4), int(rng.random() < 0.9)
+                if rng.random() < thin: out.append(row)
             if rng.random() < 0.2: out.append((day, s["open"] - 60, name, 1.0, 1))        # before the open
             if rng.random() < 0.2: out.append((day, s["close"] + 30, name, 999.0, 1))     # after the close
     return out
@@ -54,7 +55,7 @@ def random_case(rng):
     calendar = rng.choice(CALENDARS)
     near = rng.choice(["2019-12-20", "2020-12-22", "2023-07-01", "2024-03-06", "2024-06-20", "2024-10-31", "2024-12-20",
                        "2022-11-22", str(np.datetime64("2019-02-01") + int(rng.integers(2000)))])
-    sessions = sessions_of(calendar, near, str(np.datetime64(near) + 14))
+    sessions = sessions_of(calendar, str(np.datetime64(near) - 200), str(np.datetime64(near) + 14))
     days = [d for d in sessions if d >= near][:rng.integers(3, 7)]
     if all(sessions[d]["early"] for d in days): days = [d for d in sessions if d >= near][:14]
     names = ["AAA", "NA", "007", "B B"][:rng.integers(2, 5)]
@@ -64,7 +65,7 @@ def random_case(rng):
     if rng.random() < 0.4:                                                                # one breaks off
         cut, at = rng.choice(days), rng.integers(600, 900)
         rows = [r for r in rows if r[0] != cut or r[1] <= at]
-    if rng.random() < 0.3: rows.append((str(np.datetime64(days[0]) - 200), 600, "AAA", 7.0, 1))
+    if rng.random() < 0.3: rows.append((str(np.datetime64(near) - 180), 600, "AAA", 7.0, 1))
     return calendar, sessions, days, names, step, stamp, rows
 
 
@@ -95,7 +96,8 @@ def long_table(table, value):
 def laid_out(rng, rows, zone, folder):
     "The rows in one of many layouts: what `from_bars` takes, and its options."
     rows = [rows[i] for i in rng.permutation(len(rows))] + [rows[i] for i in rng.integers(0, len(rows), 3)]
-    t = pd.DataFrame(rows, columns=["date", "time", "ticker", "close", "volume"]).assign(time=lambda t: t.time.map(label))
+    t = pd.DataFrame(rows, columns=["date", "time", "ticker", "close", "volume"])
+    t["time"] = t.time.map(label)
     kind = rng.choice(["frame", "csv", "parquet", "stamps", "tickers", "days", "categories", "naive"])
     stamp = pd.to_datetime(t.date + " " + t.time)
     SEEN[kind] += 1
@@ -108,7 +110,8 @@ def laid_out(rng, rows, zone, folder):
         path = Path(folder, f"bars.{kind}")
         (t.to_csv if kind == "csv" else t.to_parquet)(path, index=False)
         return path, {}
-    for k, own in t.groupby("ticker" if kind == "tickers" else "date"): own.to_csv(Path(folder, f"{k}.csv"), index=False)
+    for k, own in t.groupby("ticker" if kind == "tickers" else "date"):
+        own.to_csv(Path(folder, f"{k}.csv"), index=False)
     return folder, {}
 
 

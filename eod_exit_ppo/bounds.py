@@ -58,24 +58,19 @@ class Seen(LevelRule):
 def settle(
     f: Callable,        # (T,) -> (T,)
     x: np.ndarray,      # (T,) where to start
-    part: float = 0.15, # how far to go towards f(x) in one step
-    memory: int = 5,    # steps that are combined
-    close: float = 1e-4, most: int = 40,  # the difference to stop at, the number of steps to stop at
+    part: float = 0.3,  # how far to go towards f(x) at first
+    close: float = 1e-4, most: int = 60,  # the difference to stop at, the number of steps to stop at
 ) -> np.ndarray:        # (T,) the closest that was seen
-    "x with f(x) near x, by Anderson's method; where the difference has doubled it starts afresh from the closest."
-    xs, gaps, best = [], [], (np.inf, x)
+    "x with f(x) near x: part of the way from the closest so far, a larger part after a success, half after a failure."
+    off, best, towards = np.inf, x, 0
     for _ in range(most):
         gap = f(x) - x
-        off = np.abs(gap).max()
-        if off > 2 * best[0]:
-            xs, gaps, part, x = [], [], part / 2, best[1]
-            gap = best[2]
-        elif off < best[0]: best = (off, x, gap)
-        if best[0] < close: break
-        xs, gaps = [*xs, x][-memory:], [*gaps, gap][-memory:]
-        dx, dg = (np.diff(np.array(a), axis=0).T for a in (xs, gaps))
-        x = x + part * gap - (dx + part * dg) @ np.linalg.lstsq(dg, gap, rcond=1e-8)[0]
-    return best[1]
+        better = np.abs(gap).max() < off
+        if better: off, best, towards = np.abs(gap).max(), x, gap
+        if off < close: break
+        part *= 1.1 if better else 0.5
+        x = best + part * towards
+    return best
 
 # %% ../nbs/12_bounds.ipynb #e-best-at
 def best_at(
@@ -175,9 +170,9 @@ def residual(
 # %% ../nbs/12_bounds.ipynb #e-neutral
 def neutral_bound(
     panel: IntradayPanel,  # D days, T snapshots, N stocks, of which all move one for one with the market
-    rule: LevelRule,       # the best for the stocks' own moves: `ExactOptimum`, or fitted on the residual of other days
+    rule: LevelRule,       # best for the stocks' own moves: `ExactOptimum`, or fitted on the residual of other days
 ) -> Bound:
-    "Payoff less any aversion to exposure that no policy exceeds, if the market is a walk without drift and betas are 1."
+    "Payoff less any aversion to exposure that no policy exceeds, if the market is a walk without drift and betas 1."
     return _bound(separable_value(residual(panel), rule), rule)
 
 # %% ../nbs/12_bounds.ipynb #e-utility

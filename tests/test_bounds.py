@@ -20,6 +20,7 @@ from eod_exit_ppo.bounds import (
 from eod_exit_ppo.terms import ExponentialUtility, Impact, Neutrality
 
 OPTIMUM = ExactOptimum.synthetic(D=30, T=8, N=200, seed=3)
+OPTIMUM_OF_SIX = ExactOptimum.synthetic(D=3, T=6, N=12, seed=2)
 PANEL = IntradayPanel.synthetic(D=30, T=8, N=200, seed=3)
 IMPACTS = Impact(0.03), Impact(0.1, close=0.01), Impact(0.2), Impact([0.2] + 7 * [0.0])
 
@@ -118,3 +119,20 @@ def test_bad_arguments_are_named():
             (lambda: ExactOptimum([0.5, 1], prices=[1.0, np.inf]), "prices has numbers that are not", ValueError),
             (lambda: ExponentialOptimum(OPTIMUM, -1), "a is -1: give a finite number above 0", ValueError)):
         with pytest.raises(kind, match=why): make()
+
+
+def test_lots_carry_everything_along():
+    gaps = IntradayPanel.synthetic(D=3, T=6, N=12, missing=0.2, seed=2).with_costs(10, 2)
+    fours, steps = gaps.lots(4), OPTIMUM_OF_SIX.exit_steps(gaps)
+    assert fours.tickers[:5].tolist() == ["S000/1", "S000/2", "S000/3", "S000/4", "S001/1"]
+    np.testing.assert_array_equal(fours.extra[0, 0, :5, 0], [1, 2, 3, 4, 1])
+    np.testing.assert_array_equal(fours.lots(2).extra[0, 0, :3], [[1, 1], [1, 2], [2, 1]])
+    np.testing.assert_array_equal(OPTIMUM_OF_SIX.exit_steps(fours), np.repeat(steps, 4, axis=1))  # all lots at once
+    for term in (Payoff(), Impact(0.1), Neutrality(0.5)):
+        np.testing.assert_allclose(term(Exits.of(fours, np.repeat(steps, 4, axis=1))), term(Exits.of(gaps, steps)),
+                                   rtol=1e-5, atol=1e-9)
+    assert IntradayPanel(**fours.arrays).fingerprint() == fours.fingerprint()
+    for k, kind in ((0, ValueError), (1.5, TypeError)):
+        with pytest.raises(kind, match=f"k is {k}: give a whole number, 1 or more"): gaps.lots(k)
+    with pytest.raises(ValueError, match="too small for float32"):
+        gaps.with_arrays(weights=np.full_like(gaps.weights, 1e-45)).lots(4)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from numbers import Real
 import numpy as np
 import torch
-from .checks import patch, place, whole_number
+from .checks import patch, place, read_only, whole_number
 from .data import IntradayPanel, day_blocks, synthetic_alpha
 from .exits import first_exit, may_act
 from .objective import PAYOFF, PanelDays
@@ -193,6 +193,15 @@ def fit(
         if np.array_equal(levels, before): break
     return cls(levels)
 
+# %% ../nbs/10_baselines.ipynb #e-finite-numbers
+def _finite_numbers(name, values):
+    "An array of float64 of its own, read-only; TypeError or ValueError naming it."
+    try: a = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as e: raise TypeError(f"{name} is no list of numbers ({e})") from e
+    if not np.isfinite(a).all(): raise ValueError(f"{name} has numbers that are not finite: give finite ones")
+    a.setflags(write=False)
+    return a
+
 # %% ../nbs/10_baselines.ipynb #exact
 @dataclass(frozen=True, eq=False)
 class ExactOptimum(LevelRule):
@@ -201,20 +210,22 @@ class ExactOptimum(LevelRule):
     f: np.ndarray         # (T,) share of the alpha realized by each snapshot
     alpha: float = 0.02   # return per unit of signal over the day
     noise: float = 0.01   # standard deviation of the noise, in units of return
+    prices: np.ndarray | float = 0.0  # (T,) charged per unit of weight for an exit at each snapshot, beside the costs
 
     def __post_init__(self):
-        try: f = np.array(self.f, dtype=np.float64)
-        except (TypeError, ValueError, OverflowError) as e: raise TypeError(f"f is no list of numbers ({e})") from e
-        if f.ndim != 1 or len(f) == 0 or not np.isfinite(f).all():
-            raise ValueError(f"f has shape {f.shape}: give T finite numbers, one for each snapshot")
+        f = _finite_numbers("f", self.f)
+        if f.ndim != 1 or len(f) == 0: raise ValueError(f"f has shape {f.shape}: give T numbers, one for each snapshot")
+        prices = _finite_numbers("prices", self.prices)
+        if prices.shape not in ((), f.shape):
+            raise ValueError(f"prices has shape {prices.shape}: give {len(f)} numbers, one for each snapshot")
         for name in ("alpha", "noise"):
             x = getattr(self, name)
             if not isinstance(x, Real): raise TypeError(f"{name} is {x!r}: give a number")
         if not -1e9 < self.alpha < 1e9: raise ValueError(f"alpha is {self.alpha}: give a finite number")
         if not 1e-30 < self.noise < 1e9:
             raise ValueError(f"noise is {self.noise}: give a positive standard deviation")
-        f.setflags(write=False)
         object.__setattr__(self, "f", f)
+        object.__setattr__(self, "prices", read_only(np.broadcast_to(prices, f.shape)))
 
     @classmethod
     def synthetic(cls, D: int = 300, T: int = 8, N: int = 800, seed: int = 123) -> ExactOptimum:
@@ -226,9 +237,9 @@ class ExactOptimum(LevelRule):
 def _induction(self: ExactOptimum, u, costs):
     "(T, ...): c_{-1}, c_0, ..., c_{T-2}."
     u, (early, close) = np.asarray(u, dtype=np.float64), np.asarray(costs, dtype=np.float64)
-    c = [self.alpha * u * self.f[-1] - close]
-    for f in self.f[-2::-1]:
-        z = (self.alpha * u * f - early - c[0]) / self.noise
+    c = [self.alpha * u * self.f[-1] - close - self.prices[-1]]
+    for f, price in zip(self.f[-2::-1], self.prices[-2::-1]):
+        z = (self.alpha * u * f - early - price - c[0]) / self.noise
         phi = np.exp(-z.clip(-40, 40)**2 / 2) / np.sqrt(2 * np.pi)  # 0 beyond, and no overflow on the way
         Phi = torch.special.ndtr(torch.as_tensor(z)).numpy()
         c.insert(0, c[0] + self.noise * (z * Phi + phi))
@@ -241,8 +252,9 @@ def boundary(
     abs_signal: np.ndarray,  # (...) the signal seen from the position, sign(w) * s; |s| where w has the sign of s
     costs: np.ndarray = (0, 0),  # (2, ...) of an exit before the close and at it, shares of the weight
 ) -> np.ndarray:             # (T-1, ...) float64, exit at t if what it brings after costs is above [t]
-    "The exit boundary, which is also the value of staying after each snapshot."
-    return self._induction(abs_signal, costs)[1:]
+    "The exit boundary, which is also the value of staying after each snapshot, plus the snapshot's price."
+    c = self._induction(abs_signal, costs)[1:]
+    return c + self.prices[:-1].reshape(-1, *(1,) * (c.ndim - 1))
 
 # %% ../nbs/10_baselines.ipynb #e-boundary-value
 @patch
@@ -251,7 +263,7 @@ def value(
     abs_signal: np.ndarray,  # (...) as in `boundary`
     costs: np.ndarray = (0, 0),  # (2, ...) likewise
 ) -> np.ndarray:             # (...) float64, expected aligned return at the exit, after costs
-    "What a position is worth at the prior close if it is exited at the best moment."
+    "What a position is worth at the prior close if it is exited at the best moment, after costs and prices."
     return self._induction(abs_signal, costs)[0]
 
 # %% ../nbs/10_baselines.ipynb #e-boundary-continuation

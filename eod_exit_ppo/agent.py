@@ -222,7 +222,9 @@ def _ready(self: FactorizedPPOEOD, panel):
 @property
 def policy(self: FactorizedPPOEOD) -> LearnedPolicy:
     "What has been learned so far, as a policy of its own; it stays as it is when training goes on."
-    return LearnedPolicy(self.model, self.features, self.threads)
+    policy = LearnedPolicy(self.model, self.features, self.threads)
+    policy.context = self.context
+    return policy
 
 @patch
 @property

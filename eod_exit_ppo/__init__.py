@@ -2,7 +2,7 @@
 __version__ = "0.1.0"
 
 try:
-    from . import checkpoint, frames  # noqa: F401  methods of the agent and of the panel
+    from . import checkpoint, fills, frames  # noqa: F401  methods of the agent, of the live day and of the panel
     from .agent import METRICS, FactorizedPPOEOD, main
     from .baselines import ExactOptimum, ExitAt, Hindsight, Hold, LeastSquaresMC, LevelRule, Threshold
     from .data import IntradayPanel, make_synthetic_data

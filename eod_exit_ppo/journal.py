@@ -54,12 +54,15 @@ class Journal:
         path: str | os.PathLike,
         kind: str,       # what it is, e.g. "live day"
         version: int,    # of the format
-        event: Mapping,  # the first
+        *events: Mapping,  # the first ones
     ) -> Journal:
         "A new file, in place of what lies there; OSError where it can't be written."
-        line, check = _line({"eod_exit_ppo": kind, "format": version} | dict(event), "")
-        write_whole(path, lambda file: file.write(line))
-        return cls(Path(path), kind, len(line), check)
+        lines, check = [], ""
+        for event in ({"eod_exit_ppo": kind, "format": version} | dict(events[0]), *events[1:]):
+            line, check = _line(event, check)
+            lines.append(line)
+        write_whole(path, lambda file: file.write(b"".join(lines)))
+        return cls(Path(path), kind, sum(map(len, lines)), check)
 
 # %% ../nbs/96_journal.ipynb #e-add
 def _only_one(file):
@@ -75,7 +78,7 @@ def _put_at(file, at, line):
     "Write a line at a place and nothing behind it, on the disk when this is over."
     os.ftruncate(file.fileno(), at)
     file.seek(at)
-    file.write(line)
+    while line: line = line[file.write(line):]
     os.fsync(file.fileno())
 
 @patch

@@ -87,7 +87,7 @@ def checked_closes(index, given, weights):
 
 # %% ../nbs/39_quotes.ipynb #e-returns
 def checked_returns(index, time, prices, returns, prior):
-    "(N,) float32 returns of the snapshot, or an error that says which number is no price."
+    "(N,) what was given, in float64, and as float32 returns; or an error that says which number is no price."
     if (prices is None) == (returns is None): raise ValueError("give prices or returns, one of the two")
     if prices is not None and prior is None: raise ValueError(
         "prices say nothing without yesterday's: give LiveDay the prior_close, or decide(time, returns=...)")
@@ -95,7 +95,7 @@ def checked_returns(index, time, prices, returns, prior):
     x = numbers(index, name, given)
     with np.errstate(over="ignore"): row = since_prior(x, prior) if returns is None else x.astype(np.float32)
     bad = np.isinf(x) | np.isinf(row) | ((x <= 0) & (returns is None))
-    if not bad.any(): return row
+    if not bad.any(): return x, row
     raise ValueError(f"{name} has {bad.sum()} that are not {'positive' if returns is None else 'finite'} numbers at "
                      f"{time}, the first {x[bad.argmax()]} of {index[bad.argmax()]}: correct it, or leave it out where "
                      "there is no quote; nothing was decided")

@@ -327,8 +327,8 @@ def _array(values): return None if values is None else np.array(values, np.float
 def _again(self: LiveDay, event) -> None:
     "One call of a journal once more; ValueError where the policy decides otherwise."
     args = {k: v for k, v in event.items() if k not in ("call", "at", "exits", "chance")}
-    others = dict(fill=LiveDay.fill, undo=LiveDay.undo, confirm=LiveDay.confirm)  # of 43_fills
-    if event["call"] != "decide": return others[event["call"]](self, **args)
+    if event["call"] not in ("decide", "fill", "undo", "confirm"): raise KeyError(event["call"])  # see 43_fills
+    if event["call"] != "decide": return getattr(self, event["call"])(**args)
     args |= {k: _array(args[k]) for k in ("prices", "returns", "extra") if k in args}
     out, N = self.decide(**args, skip=True), self._panel.N
     exits = np.bincount(self._index.get_indexer([*out.index, *event["exits"]]), minlength=N) == 1

@@ -26,9 +26,9 @@ def _reported(state: DayState, i, share, worth) -> DayState:
 # %% ../nbs/43_fills.ipynb #e-worth
 @patch
 def _worth(self: LiveDay, i, price, real) -> float:
-    "The return of a fill; ValueError for a price that can't be right. Without a price that of the mark, costs taken off."
+    "The return of a fill, without a price that of the mark, net of costs; ValueError for one that can't be right."
     if price is None: return float(net_marks(self.panel)[0, self.exit_steps[i], i])
-    if self.prior_close is None: raise ValueError("price says nothing without yesterday's: give LiveDay the prior_close")
+    if self.prior_close is None: raise ValueError("price says nothing without yesterday's: give LiveDay prior_close")
     if isinstance(price, str) or not np.isfinite(price) or price <= 0: raise ValueError(
         f"price is {price!r}: give what was paid for one share, or leave it out for the mark")
     worth = since_prior(np.array([price]), self.prior_close[i:i + 1])
@@ -54,9 +54,9 @@ def fill(
     Raises ValueError for an unknown ticker, a share or price that can't be, and more than the whole position."""
     i, s = int(positions(self._index, "ticker", [ticker])[0]), self._state
     if self._panel.weights[0, i] == 0: raise ValueError(f"{ticker} has no weight: there is nothing to fill")
-    whole = f"share is {share!r} for {ticker}, of which {s.done[i]:g} is closed: give a share of the morning's position, "
     if isinstance(share, (bool, str)) or not 0 <= share <= 1 - s.done[i] + 1e-9: raise ValueError(
-        f"{whole}from 0 to {1 - s.done[i]:g}; nothing was noted")
+        f"share is {share!r} for {ticker}, of which {s.done[i]:g} is closed: give a share of the morning's position, "
+        f"from 0 to {1 - s.done[i]:g}; nothing was noted")
     worth, late = self._worth(i, price, real), 0 <= s.exit_step[i] < s.last
     new = _reported(s, i, share, worth)._replace(confirmed=s.confirmed or not late)
     past = [_reported(x, i, share, worth) if late and x.last >= s.exit_step[i] else x for x in self._past]
@@ -65,8 +65,8 @@ def fill(
 # %% ../nbs/43_fills.ipynb #e-trades
 @patch
 def trades(self: LiveDay) -> pd.DataFrame:
-    """One row per position: side, weight (as a share of its side's capital), time of the exit ("" while held), return at
-    it or so far, payoff by marks, share reported as closed, its return on average, payoff by fills."""
+    """One row per position: side, weight (as a share of its side's capital), time of the exit ("" while held), return
+    at it or so far, payoff by marks, share reported as closed, its return on average, payoff by fills."""
     s, p, i = self._state, self.panel, np.flatnonzero(self._panel.weights[0])
     w, mark = normalize_neutral(p.weights)[0, i].astype(np.float64), net_marks(p)[0, s.steps[i], i].astype(np.float64)
     done, gain = s.done[i], s.gain[i]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 import os
 import warnings
+from base64 import b64decode, b64encode
 from collections.abc import Collection
 from datetime import datetime, timezone
 from pathlib import Path
@@ -274,7 +275,7 @@ def __repr__(self: LiveDay) -> str:
 # %% ../nbs/42_live.ipynb #e-file
 _FORMAT = 2  # of the journal of a live day; format 1 was rewritten at every call
 
-def _millionths(chance): return np.rint(np.where(np.isnan(chance), -1, 1e6 * chance)).astype(int)
+def _millionths(chance): return np.rint(np.where(np.isnan(chance), -1, 1e6 * chance)).astype("<i4")
 
 @patch
 def _event(self: LiveDay, state: DayState, t, given, priced, halted, extra, real) -> dict:
@@ -282,7 +283,7 @@ def _event(self: LiveDay, state: DayState, t, given, priced, halted, extra, real
     def named(x, name): return self._index[flags(self._index, name, x)].tolist() or None
     return dict(call="decide", time=self.times[t], **{"prices" if priced else "returns": given},
                 halted=named(halted, "halted"), real=named(real, "real"), extra=self._extra(extra),
-                exits=state.answers[t].index.tolist(), chance=_millionths(state.chance))
+                exits=state.answers[t].index.tolist(), chance=b64encode(_millionths(state.chance)).decode())
 
 # %% ../nbs/42_live.ipynb #e-write
 @patch
@@ -290,8 +291,8 @@ def _begin(self: LiveDay, path, about) -> None:
     "The first line of the day; it is written where there is a path."
     p, (least, most) = self._panel, self._limits
     self._events = [dict(
-        call="begin", tickers=self.tickers, times=self.times, date=self.date, signals=p.signals[0], weights=p.weights[0],
-        prior_close=self.prior_close, costs=p.costs, universe=None if p.universe is None else p.tickers[p.universe[0]],
+        call="begin", tickers=self.tickers, times=self.times, date=self.date, signals=p.signals[0],
+        weights=p.weights[0], prior_close=self.prior_close, costs=p.costs, universe=None if p.universe is None else p.tickers[p.universe[0]],
         n_extra=0 if p.extra is None else p.extra.shape[3], min_quoted=least, max_move=most if most < np.inf else None,
         **about)]
     if path is not None and Path(path).exists(): raise FileExistsError(
@@ -332,7 +333,8 @@ def _again(self: LiveDay, event) -> None:
     args |= {k: _array(args[k]) for k in ("prices", "returns", "extra") if k in args}
     out, N = self.decide(**args, skip=True), self._panel.N
     exits = np.bincount(self._index.get_indexer([*out.index, *event["exits"]]), minlength=N) == 1
-    other = np.flatnonzero(exits | (np.abs(_millionths(self._state.chance) - event["chance"]) > 1))
+    chance = np.frombuffer(b64decode(event["chance"]), "<i4")
+    other = np.flatnonzero(exits | (np.abs(_millionths(self._state.chance) - chance) > 1))
     if len(other): raise ValueError(f"was decided by another policy: asked again, this one disagrees on {len(other)} "
                                     f"stocks, the first {self.tickers[other[0]]}; give the one that decided so far")
 

@@ -58,6 +58,7 @@ def numbers(index, name, given, columns=()):
 # %% ../nbs/39_quotes.ipynb #e-flags
 def flags(index, name, given):
     "(N,) bool from tickers, or from true and false, by ticker or in the order of the book."
+    if isinstance(given, tuple) and not given: return np.zeros(len(index), bool)
     if not isinstance(given, Iterable): raise TypeError(f"{name} is {given!r}: give tickers, or () for none")
     labels, values = None, [given] if isinstance(given, str) else given
     if isinstance(given, Mapping): labels, values = list(given), given.values()
@@ -144,8 +145,8 @@ def refuse_disorder(times: list[str]) -> None:
     at = minutes_of(times)
     if at is None or (np.diff(at) > 0).all(): return
     k = (np.diff(at) <= 0).argmax()
-    raise ValueError(f"times are out of order, {times[k + 1]} comes after {times[k]}: give them in the order of the day, "
-                     "the close last")
+    raise ValueError(f"times are out of order, {times[k + 1]} comes after {times[k]}: give them in the order of the "
+                     "day, the close last")
 
 # %% ../nbs/39_quotes.ipynb #e-label
 def zone_of(tz: str | None):
@@ -157,8 +158,8 @@ def time_label(time, zone, date) -> str:
     "A time as the snapshots of a day are called; ValueError for one of another day, or in a zone while there is none."
     if not isinstance(time, datetime): return str(time).strip()
     if time.tzinfo is None or zone is None: raise ValueError(
-        f"time is {time}, and {'it has no zone' if time.tzinfo is None else 'the day has none'}: give a time with a zone "
-        "and LiveDay(..., tz=), or the name of a snapshot like '10:00'")
+        f"time is {time}, and {'it has no zone' if time.tzinfo is None else 'the day has none'}: give a time with a "
+        "zone and LiveDay(..., tz=), or the name of a snapshot like '10:00'")
     time = time.astimezone(zone)
     if date is not None and f"{time:%Y-%m-%d}" != date: raise ValueError(
         f"time is {time}, and the day is {date}: give a time of the day")

@@ -353,7 +353,7 @@ def exits_said(
 # %% ../nbs/46_cli.ipynb #e-decide-day
 State = option(Path, "File that remembers the day; a line is added at every call.", dir_okay=False, show_default=False)
 
-def _day(run, state, **how): return open_day(LearnedPolicy.load(checkpoint(run)), run_record(run), state, **how)
+def _learned(run): return LearnedPolicy.load(checkpoint(run)), run_record(run)
 
 def _session(text):
     "Open and close, or the name of a calendar."
@@ -385,10 +385,10 @@ def decide(
     The first call of a day brings --book and --date; the file given as --state then remembers it. A call that is
     refused changes nothing; the same call again gets the same answer. Prices that can't be true are set aside and
     named: send the right file for the same time."""
-    now = table_by_ticker("--prices", prices, "price")
+    learned, now = _learned(run), table_by_ticker("--prices", prices, "price")
     marks = {k: () if (x := flags_of(now, k, prices)) is None else x for k in ("halted", "real")}
-    day = _day(run, state, book=book, date=date, times=times and _times("--times", times), session=_session(session),
-               costs=(cost_bps, close_bps))
+    day = open_day(*learned, state, book, date, times and _times("--times", times), (cost_bps, close_bps),
+                   session=_session(session))
     table = day.decide(time, now.price, **marks, skip=skip, dry=dry_run)
     if out is not None: write_whole(out, lambda f: f.write(table.to_csv().encode()))
     typer.echo(f"{day!r}\n\n{exits_said(table)}")
@@ -403,7 +403,7 @@ def fill(
     price: option(float | None, "At which it was done.  [default: that of the snapshot]") = None,
 ) -> None:
     "Report what was really done: an order, part of one, none of it, or an exit by hand."
-    day = _day(run, state)
+    day = open_day(*_learned(run), state)
     day.fill(ticker, share, price)
     typer.echo(f"{day!r}")
 
@@ -411,6 +411,6 @@ def fill(
 @plain_errors()
 def undo(run: Run, state: State) -> None:
     "Take back the last snapshot of a live day, as long as none of its orders is reported as filled."
-    day = _day(run, state)
+    day = open_day(*_learned(run), state)
     day.undo()
     typer.echo(f"{day!r}")

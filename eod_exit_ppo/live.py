@@ -77,8 +77,8 @@ class LiveDay:
 def _say_differences(self: LiveDay, costs_taken) -> None:
     "UserWarnings: where the day differs from those that the policy was trained on, and what was taken from them."
     told = differences(getattr(self.policy, "context", None), self._panel, self.date is not None)
-    if costs_taken: told.append("no costs were given: those that the policy was trained with are used; give "
-                                "costs=np.zeros((2, N)) for none")
+    if costs_taken: told.append("no costs were given: those that the policy was trained with are used; give zeros for "
+                                "none")
     if self._closed.any():
         rest = [x for x, closed in zip(self.times, self._closed) if closed]
         told.append(f"the session closes early: nothing can be exited at {', '.join(rest)}, which are not asked for, "
@@ -121,7 +121,7 @@ def _heard(self: LiveDay, t, row, halted, extra, real):
     s, real = self._state, flags(self._index, "real", real)
     known = last_mark(s.returns[0, :t])[-1] if t else np.zeros(len(row), np.float32)
     odd = implausible(row, known, self._limits[1]) & ~real
-    if t and self._limits[0]: odd |= stale(row, s.returns[0, t - 1], s.held & (self._panel.weights[0] != 0)) & ~real
+    if t and self._limits[0]: odd |= stale(row, s.returns[0, t - 1]) & ~real
     row = np.where(odd, np.float32(np.nan), row)
     tradable = ~np.isnan(row) & ~flags(self._index, "halted", halted)
     return dict(returns=row, tradable=tradable, extra=self._extra(extra)), odd
@@ -158,7 +158,7 @@ def _doubts(self: LiveDay, state: DayState, t, held) -> list[str]:
     "What is not plausible about a snapshot, a sentence each."
     time, (least, most), out = self.times[t], self._limits, []
     again = f"they are taken as not quoted; send the right list for {time}, or name them in real= if they are right"
-    w, quoted = np.abs(self._panel.weights[0]) * held, ~np.isnan(state.returns[0, t])
+    w, quoted = np.abs(self._panel.weights[0].astype(np.float64)) * held, ~np.isnan(state.returns[0, t])
     if state.odd.any(): out.append(
         f"quotes of {state.odd.sum()} stocks at {time} are implausible, further than max_move={most:g} from the last "
         f"quote or prior close, or all as at the snapshot before: {_some(self._index[state.odd])}: {again}")
@@ -292,7 +292,8 @@ def _begin(self: LiveDay, path, about) -> None:
     p, (least, most) = self._panel, self._limits
     self._events = [dict(
         call="begin", tickers=self.tickers, times=self.times, date=self.date, signals=p.signals[0],
-        weights=p.weights[0], prior_close=self.prior_close, costs=p.costs, universe=None if p.universe is None else p.tickers[p.universe[0]],
+        weights=p.weights[0], prior_close=self.prior_close, costs=p.costs,
+        universe=None if p.universe is None else p.tickers[p.universe[0]],
         n_extra=0 if p.extra is None else p.extra.shape[3], min_quoted=least, max_move=most if most < np.inf else None,
         **about)]
     if path is not None and Path(path).exists(): raise FileExistsError(

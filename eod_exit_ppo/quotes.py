@@ -115,12 +115,11 @@ def implausible(
 _MANY = 20  # so many stocks don't all stand still
 
 def stale(
-    row: np.ndarray,    # (N,) returns of this snapshot
-    before: np.ndarray, # (N,) those of the snapshot before, NaN where not quoted
-    held: np.ndarray,   # (N,) bool
-) -> np.ndarray:        # (N,) bool: all that are quoted, or none
+    row: np.ndarray,     # (N,) returns of this snapshot
+    before: np.ndarray,  # (N,) those of the snapshot before, NaN where not quoted
+) -> np.ndarray:         # (N,) bool: all that are quoted, or none
     "Whether nothing has moved at all since the snapshot before."
-    both = held & ~np.isnan(row) & ~np.isnan(before)
+    both = ~np.isnan(row) & ~np.isnan(before)
     return ~np.isnan(row) & (both.sum() >= _MANY and (row[both] == before[both]).all())
 
 # %% ../nbs/39_quotes.ipynb #e-limits

@@ -171,8 +171,8 @@ def _new_day(policy, record, state, path, date, times, costs, how):
     if times is None: raise ValueError("the run does not say its snapshots: give --times, the close last")
     day = partial(LiveDay, policy, table.index, table.signal, table.weight, times=times, date=date,
                   prior_close=table.prior_close, universe=flags_of(table, "universe", path), **how)
-    free = np.zeros((2, len(table)))
-    if costs == (None, None) and context: return day(path=state)  # with the costs of the training
+    free, known = np.zeros((2, len(table))), record.get("costs_bps") or {"": None}
+    if costs == (None, None) and context and None in known.values(): return day(path=state)  # LiveDay takes them
     with quietly(): charged = charge(day(costs=free).panel, *costs, record).costs
     return day(costs=free if charged is None else charged, path=state)
 

@@ -195,7 +195,7 @@ def _decided(self: LiveDay, t, base, heard, odd) -> DayState:
     if t < s.last: return s
     if not s.decided[t]: return self._next(base, t, heard, odd, np.zeros(self._panel.N, bool))
     heard, sent = corrected(s, t, heard), s.exit_step == t
-    refuse_other(self._panel, s, t, heard, sent & ~np.isnan(s.returns[0, t]))
+    refuse_other(self._panel, s, t, heard, (sent | (t == self._panel.T - 1)) & ~np.isnan(s.returns[0, t]))
     same = all(x is None or np.array_equal(x, getattr(s, k)[0, t], equal_nan=True) for k, x in heard.items())
     if same and (odd == s.odd).all(): return s
     return self._next(base._replace(done=s.done, gain=s.gain), t, heard, odd, sent)._replace(confirmed=s.confirmed)

@@ -388,7 +388,7 @@ def decide(
     learned, now = _learned(run), table_by_ticker("--prices", prices, "price")
     marks = {k: () if (x := flags_of(now, k, prices)) is None else x for k in ("halted", "real")}
     day = open_day(*learned, state, book, date, times and _times("--times", times), (cost_bps, close_bps),
-                   session=_session(session))
+                   not dry_run, session=_session(session))
     table = day.decide(time, now.price, **marks, skip=skip, dry=dry_run)
     if out is not None: write_whole(out, lambda f: f.write(table.to_csv().encode()))
     typer.echo(f"{day!r}\n\n{exits_said(table)}")

@@ -342,6 +342,7 @@ def _again(self: LiveDay, event) -> None:
 # %% ../nbs/42_live.ipynb #e-rebuilt
 def _rebuilt(cls, policy, events):
     "The day that a journal tells of, all its calls made once more."
+    if events[0].get("call") != "begin": raise KeyError("begin")
     first = {k: v for k, v in events[0].items() if k != "call"}
     arrays = {k: _array(first.get(k)) for k in ("signals", "weights", "prior_close")}
     costs = first.get("costs") or np.zeros((2, len(first["tickers"])))

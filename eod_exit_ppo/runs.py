@@ -162,7 +162,7 @@ def _same_book(day, path):
         if other.any(): raise ValueError(f"{path.name} has another {name} for {day.tickers[other.argmax()]} {what}")
 
 # %% ../nbs/44_runs.ipynb #e-new-day
-def _new_day(policy, record, state, path, date, times, costs, how):
+def _new_day(policy, record, state, path, date, times, costs, keep, how):
     "A day of a book, as its first call gives it."
     if path is None or date is None:
         raise ValueError(f"there is no day at {state} yet: begin it with --book and --date")
@@ -172,9 +172,9 @@ def _new_day(policy, record, state, path, date, times, costs, how):
     day = partial(LiveDay, policy, table.index, table.signal, table.weight, times=times, date=date,
                   prior_close=table.prior_close, universe=flags_of(table, "universe", path), **how)
     free, known = np.zeros((2, len(table))), record.get("costs_bps") or {"": None}
-    if costs == (None, None) and context and None in known.values(): return day(path=state)  # LiveDay takes them
+    if costs == (None, None) and context and None in known.values(): return day(path=state if keep else None)  # its own
     with quietly(): charged = charge(day(costs=free).panel, *costs, record).costs
-    return day(costs=free if charged is None else charged, path=state)
+    return day(costs=free if charged is None else charged, path=state if keep else None)
 
 # %% ../nbs/44_runs.ipynb #e-open-day
 def open_day(
@@ -185,10 +185,11 @@ def open_day(
     date: str | None = None,
     times: list[str] | None = None,  # to begin a day; None: those of the run
     costs: tuple = (None, None),     # of an early exit and at the close, as `charge` takes them
+    keep: bool = True,               # write a new day to its file
     **how,                           # further options of LiveDay, to begin a day
 ) -> LiveDay:
     "The day in a file, or a new one. Raises what `LiveDay` and `LiveDay.load` raise, and ValueError for another book."
-    if not state.exists(): return _new_day(policy, record, state, book, date, times, costs, how)
+    if not state.exists(): return _new_day(policy, record, state, book, date, times, costs, keep, how)
     day = LiveDay.load(state, policy, date=date)
     if book is not None: _same_book(day, book)
     return day

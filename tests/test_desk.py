@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from eod_exit_ppo import (ExitAt, FactorizedPPOEOD, IntradayPanel, LearnedPolicy, LiveDay, PPOConfig, Threshold,
                           daily_closes, from_bars, payoff, reversal, synthetic_bars)
+from eod_exit_ppo.cli import app
 
 TIMES, N = ["10:00", "11:00", "12:00", "14:00", "16:00"], 24
 TICKERS = [f"T{k:02d}" for k in range(N)]
@@ -268,3 +270,35 @@ def test_doubles_by_default():
     torch.set_default_dtype(torch.float64)
     try: np.testing.assert_array_equal(learned(), want)
     finally: torch.set_default_dtype(torch.float32)
+
+
+def test_the_commands_of_a_desk(trained, tmp_path):
+    trained.save(tmp_path / "agent.pt")
+    pd.DataFrame(dict(ticker=TICKERS, signal=MADE.signals[0], weight=MADE.weights[0], prior_close=CLOSES.to_numpy())
+                 ).to_csv(tmp_path / "book.csv", index=False)
+    for k, feed in enumerate([*FEED[:2], scaled([LONG], 10), FEED[0][:0]]):
+        feed.rename("price").rename_axis("ticker").to_csv(tmp_path / f"{k}.csv")
+    state = ["--state", tmp_path / "day"]
+
+    def call(command, *args, status=0):
+        out = CliRunner().invoke(app, [str(x) for x in (command, tmp_path / "agent.pt", *state, *args)])
+        assert out.exit_code == status, out.output
+        return out.output
+
+    def decide(at, k, *args, **how): return call("decide", "--time", at, "--prices", tmp_path / f"{k}.csv", *args, **how)
+    first = ["--book", tmp_path / "book.csv", "--date", "2030-01-02", "--session", "XNYS"]
+    assert "3.csv has no rows" in decide("10:00", 3, *first, status=2)
+    assert "skips 10:00" in decide("16:00", 0, *first, status=2)
+    (tmp_path / "day").unlink()
+    assert "Note: quotes of 1 stocks at 10:00 are implausible" in decide("10:00", 2, *first, "--dry-run")
+    assert not (tmp_path / "day").exists()
+    assert "1 of 5 snapshots" in decide("10:00", 0, *first)
+    assert "0 of 5 snapshots" in call("undo") and "nothing to undo" in call("undo", status=2)
+    decide("10:00", 0)
+    call("fill", "--ticker", LONG, "--share", 0.5, "--price", FEED[0][LONG])
+    assert "are confirmed" in call("undo", status=2)
+    kept = (tmp_path / "day").read_bytes()
+    assert "1 of 5 snapshots, last 10:00" in decide("12:00", 1, "--skip", "--dry-run")
+    assert (tmp_path / "day").read_bytes() == kept
+    assert "2 of 5 snapshots, last 12:00" in decide("12:00", 1, "--skip")
+    assert LiveDay.load(tmp_path / "day", trained.policy).trades().filled[LONG] == 0.5

@@ -285,7 +285,9 @@ def test_the_commands_of_a_desk(trained, tmp_path):
         assert out.exit_code == status, out.output
         return out.output
 
-    def decide(at, k, *args, **how): return call("decide", "--time", at, "--prices", tmp_path / f"{k}.csv", *args, **how)
+    def decide(at, k, *args, **how):
+        return call("decide", "--time", at, "--prices", tmp_path / f"{k}.csv", *args, **how)
+
     first = ["--book", tmp_path / "book.csv", "--date", "2030-01-02", "--session", "XNYS"]
     assert "3.csv has no rows" in decide("10:00", 3, *first, status=2)
     assert "skips 10:00" in decide("16:00", 0, *first, status=2)

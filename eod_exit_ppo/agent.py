@@ -68,10 +68,12 @@ def _adam(model, config):
     try: return torch.optim.Adam(model.parameters(), fused=True, **kw)
     except RuntimeError: return torch.optim.Adam(model.parameters(), **kw)
 
+# %% ../nbs/26_agent.ipynb #e-helpers-2-seeds
 def _seeds(seed):
     "Three independent seeds: for the first weights, for training, for drawing evaluation days."
     return np.random.SeedSequence(whole_number("seed", seed)).generate_state(3).tolist()
 
+# %% ../nbs/26_agent.ipynb #e-helpers-2-days-to-train-on
 def _days_to_train_on(panel, config) -> int:
     "All of the panel's days, or with keep=\"best\" the first three quarters."
     if config.keep == "last" or panel is None: return len(panel or ())
@@ -212,6 +214,7 @@ def policy(self: FactorizedPPOEOD) -> LearnedPolicy:
     policy.context = self.context
     return policy
 
+# %% ../nbs/26_agent.ipynb #e-look-history
 @patch
 @property
 def history(self: FactorizedPPOEOD) -> pd.DataFrame:

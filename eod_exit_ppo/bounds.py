@@ -147,6 +147,7 @@ def bound(self: ShadowPrice, panel: IntradayPanel) -> Bound:
     kappa = np.array(per_snapshot(self.impact, panel.T))
     return _bound(separable_value(panel, self.rule) + kappa @ self.shares**2, self.rule)
 
+# %% ../nbs/12_bounds.ipynb #e-shadow-bound-impact-bound
 def impact_bound(
     panel: IntradayPanel,  # D days, T snapshots, N stocks
     impact: Impact,        # of T snapshots

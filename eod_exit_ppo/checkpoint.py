@@ -44,6 +44,7 @@ def _probe_panel(T: int, extra: int, costs: bool) -> IntradayPanel:
     more = np.random.default_rng(1).normal(size=(*p.shape, extra)).astype(np.float32) if extra else None
     return replace(p, extra=more, costs=np.full((2, 12), 1e-3, np.float32) if costs else None)
 
+# %% ../nbs/27_checkpoint.ipynb #e-probe-probe
 def probe(features: FeatureSet, T: int, extra: int, costs: bool) -> dict | None:
     "What features give for the made-up panel, as plain types and tensors; None where they can't be built on it."
     try: arrays = features(_probe_panel(T, extra, costs))
@@ -71,12 +72,14 @@ def _worth_probe(objective) -> torch.Tensor | None:
     try: return torch.from_numpy(objective(Exits.of(p, first_exit(may_act(p) & (p.returns > 0)))))
     except Exception: return None
 
+# %% ../nbs/27_checkpoint.ipynb #e-goal-objective-record
 def objective_record(objective) -> dict:
     "What a checkpoint says of the objective: its text, whether that is enough, and else a probe."
     try: shipped = parse_objective(repr(objective)) == objective
     except ValueError: shipped = False
     return dict(text=repr(objective), shipped=shipped, probe=None if shipped else _worth_probe(objective))
 
+# %% ../nbs/27_checkpoint.ipynb #e-goal-objective-to-use
 def objective_to_use(record: dict, given) -> Term:
     "The objective to go on with. ValueError where another is given, or none and the file can't hold it."
     text = record["text"]
@@ -104,6 +107,7 @@ def rule_record(x):
         return dict(known=type(x).__name__, fields={f.name: rule_record(getattr(x, f.name)) for f in fields(x)})
     raise TypeError(f"a {type(x).__name__} cannot be written into a checkpoint")
 
+# %% ../nbs/27_checkpoint.ipynb #e-rule-rule-from
 def rule_from(record):
     "What `rule_record` wrote down."
     if not isinstance(record, dict): return record
@@ -120,11 +124,13 @@ def start_record(start) -> dict | None:
     except TypeError: rule, probe = None, _start_probe(start.rule)
     return dict(name=type(start.rule).__name__, rule=rule, probe=probe)
 
+# %% ../nbs/27_checkpoint.ipynb #e-start-record-start-probe
 def _start_probe(rule):
     "The advantages that a rule gives on a made-up panel; None where it can't be tried on it."
     try: return torch.from_numpy(np.array(rule.advantage(_probe_panel(8, 0, False)), np.float64))
     except Exception: return None
 
+# %% ../nbs/27_checkpoint.ipynb #e-start-record-start-to-use
 def start_to_use(record: dict | None, given):
     "The rule to go on with; ValueError where the file needs one and another, or none, is given."
     if record is None:

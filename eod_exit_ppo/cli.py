@@ -378,6 +378,7 @@ def fill(
     day.fill(ticker, share, price)
     typer.echo(f"{day!r}")
 
+# %% ../nbs/63_cli.ipynb #e-fill-undo
 @app.command()
 @plain_errors()
 def undo(run: Run, state: State) -> None:

@@ -16,12 +16,15 @@ def setting(default, ok, words):
     "A field with its rule: a test of the value, and the words for what passes it."
     return field(default=default, metadata=dict(ok=ok, words=words))
 
+# %% ../nbs/92_config.ipynb #e-rules-choice
 def choice(*allowed):
     "One of some names; the first is the default."
     return setting(allowed[0], lambda x: isinstance(x, str) and x in allowed, " or ".join(map(repr, allowed)))
 
+# %% ../nbs/92_config.ipynb #e-rules-is-whole
 def _is_whole(x): return isinstance(x, Integral) and not isinstance(x, bool)
 
+# %% ../nbs/92_config.ipynb #e-rules-whole
 def whole(default, least=1, or_none=False):
     "A whole number, not below the least one."
     words = f"{'None, or ' * or_none}a whole number from {least} up"

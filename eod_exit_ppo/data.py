@@ -120,6 +120,7 @@ def synthetic(cls: IntradayPanel, D: int = 300, T: int = 8, N: int = 800, seed: 
     "The panel of `make_synthetic_data`, with its options, on business days from 2020-01-01."
     return cls(*make_synthetic_data(D, T, N, seed, **options), dates=pd.bdate_range("2020-01-01", periods=D))
 
+# %% ../nbs/01_data.ipynb #e-makes-arrays
 @patch
 @property
 def arrays(self: IntradayPanel) -> dict[str, np.ndarray]:
@@ -127,6 +128,7 @@ def arrays(self: IntradayPanel) -> dict[str, np.ndarray]:
     own = {f.name: getattr(self, f.name) for f in fields(self)}
     return {k: a for k, a in own.items() if a is not None and not (k == "tradable" and everywhere(a))}
 
+# %% ../nbs/01_data.ipynb #e-makes-with-arrays
 @patch
 def with_arrays(self: IntradayPanel, **arrays) -> IntradayPanel:
     "A panel with some arrays replaced, not checked again."
@@ -335,6 +337,7 @@ def tradable_share(self: IntradayPanel) -> float:
     if not cells or everywhere(self.tradable): return 1.0
     return sum(int(np.count_nonzero(mask[:-1] & h)) for mask, h in zip(self.tradable, held)) / cells
 
+# %% ../nbs/01_data.ipynb #e-summary-about
 @patch
 def _about(self: IntradayPanel):
     def ends(a): return f"{a[0]} .. {a[-1]}" if len(a) > 1 else f"{a[0]}"

@@ -73,6 +73,7 @@ def _book_of(policy, panel, state):
     return Book(torch.from_numpy(may_act(panel)), torch.from_numpy(state.steps[None]),
                 **{} if limits is None else dict(limits=limits))
 
+# %% ../nbs/50_daystate.ipynb #e-decided-after-deciding
 def after_deciding(policy, panel, state, t, sent):
     "The state after the exits of snapshot t, which has been heard; those that were `sent` stay."
     book, said = _book_of(policy, panel, state), state.said

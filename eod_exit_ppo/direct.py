@@ -28,6 +28,7 @@ def survival(
     "S_t: the product of 1 - h over the snapshots before t."
     return torch.cat([torch.ones_like(h[:, :1]), (1 - h[:, :-1]).cumprod(1)], 1)
 
+# %% ../nbs/28_direct.ipynb #survival-expected-payoff
 def expected_payoff(
     h: torch.Tensor,  # (B, T, N) 1 at the last snapshot, 0 where a stock may not act
     days: Days,       # B days

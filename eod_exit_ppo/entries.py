@@ -32,10 +32,12 @@ def _goes_by(column, *ours):
     "Whether a column has one of our names, or a usual one of them."
     return plain_name(column) in {*ours, *(u for k in ours for u in USUAL[k])}
 
+# %% ../nbs/42_entries.ipynb #e-unnamed-are-days
 def _are_days(values):
     "Whether most values are dates."
     return (by_value(values, day_numbers, LOST) != LOST).sum() > len(values) / 2
 
+# %% ../nbs/42_entries.ipynb #e-unnamed-levels-as-columns
 def _levels_as_columns(table):
     "A table whose index is columns, '' where a level has no name, as in a file that pandas wrote; row numbers go."
     index = table.index
@@ -57,6 +59,7 @@ def _name_blanks(table):
         else: labels[i] = "ticker"
     return table.set_axis(labels, axis=1).iloc[:, int(counts):]
 
+# %% ../nbs/42_entries.ipynb #e-blanks-ticker-column
 def _ticker_column(table, date):
     "The column of tickers of a long table; None in a wide one, where SYM is a stock and no date comes twice."
     exact = [c for c in table.columns if plain_name(c) == "ticker"]

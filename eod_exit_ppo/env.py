@@ -30,6 +30,7 @@ def day_objective(objective) -> Term:
             "exponential_utility(a) is aversion to risk within a day")
     return objective
 
+# %% ../nbs/64_env.ipynb #e-objective-rounded-worth
 def rounded_worth(objective: Term, what: str, *given) -> np.ndarray:
     "(B,) float64, `objective.value` or `.at` with each term rounded to float32, as `objective(exits)` adds them up."
     parts = getattr(objective, "parts", ((1.0, objective),))
@@ -150,6 +151,7 @@ def pick(
     named = named_episode(options, dict(day=self.n), n_episodes)
     return rng.integers(0, self.n, n_episodes) if named is None else named[0]
 
+# %% ../nbs/64_env.ipynb #e-days-pick-spaces
 @patch
 def spaces(self: DayEpisodes) -> tuple:
     "Gymnasium's spaces of what is seen and of what is done."
@@ -184,16 +186,19 @@ def begin(self: StockEpisodes, which: np.ndarray) -> None:
     self.which = which.copy()
     self.t = self.next[which[:, 0], 0, which[:, 1]]
 
+# %% ../nbs/64_env.ipynb #e-stocks-state-renew
 @patch
 def renew(self: StockEpisodes, done: np.ndarray, which: np.ndarray) -> None:
     "Begin these episodes in place of those that are done, (B,) bool."
     self.which[done], self.t[done] = which, self.next[which[:, 0], 0, which[:, 1]]
 
+# %% ../nbs/64_env.ipynb #e-stocks-state-seen
 @patch
 def seen(self: StockEpisodes) -> np.ndarray:
     "What is seen, (B, F+C+1)."
     return stock_view(self.days, self.which[:, 0], self.t, self.which[:, 1])
 
+# %% ../nbs/64_env.ipynb #e-stocks-state-told
 @patch
 def told(self: StockEpisodes) -> dict:
     "Which day and stock it is, and the snapshot, or T-1 when it is over."
@@ -231,6 +236,7 @@ def pick(
                                      "tradable".format(*(lambda d, i: (d, self.tickers[i]))(*which[stuck.argmax()])))
     return which
 
+# %% ../nbs/64_env.ipynb #e-stocks-pick-spaces
 @patch
 def spaces(self: StockEpisodes) -> tuple:
     "Gymnasium's spaces of what is seen and of what is done."
@@ -274,6 +280,7 @@ class Joined:
 
     def __reduce__(self): return Joined.__new__, (type(self).ours,), self.__dict__
 
+# %% ../nbs/64_env.ipynb #e-joined-joined
 @cache
 def joined(cls: type) -> type:
     "The class with the other package's class among its bases."
@@ -322,6 +329,7 @@ def reset(
     self._over = False
     return self._now()
 
+# %% ../nbs/64_env.ipynb #e-env-reset-step
 @patch
 def step(
     self: ExitEnv,
@@ -371,6 +379,7 @@ def reset(
     self._begun = True
     return self._episodes.seen(), self._episodes.told()
 
+# %% ../nbs/64_env.ipynb #e-vector-step-step
 @patch
 def step(
     self: ExitVectorEnv,

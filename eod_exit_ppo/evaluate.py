@@ -130,16 +130,22 @@ class Measure(NamedTuple):
 
     def __str__(self) -> str: return self.meaning
 
+# %% ../nbs/31_evaluate.ipynb #e-measure-mean
 def _mean(a): return a.mean() if a.size else np.nan
 
+# %% ../nbs/31_evaluate.ipynb #e-measure-ratio
 def _ratio(part, whole): return part / whole if whole > 0 else np.nan
 
+# %% ../nbs/31_evaluate.ipynb #e-measure-spread
 def _spread(p): return p.payoff.std(ddof=1) if len(p.payoff) > 1 else np.nan
 
+# %% ../nbs/31_evaluate.ipynb #e-measure-side
 def _side(p, sign): return np.sign(p.exits.panel.weights) == sign
 
+# %% ../nbs/31_evaluate.ipynb #e-measure-traded-early
 def _traded_early(p): return (np.abs(normalize_neutral(p.exits.panel.weights)) * p.exits.early).sum(1, dtype=np.float64)
 
+# %% ../nbs/31_evaluate.ipynb #e-measure-cost
 def _cost(p): return Exits(p.exits.panel.with_costs(), p.exits.steps).payoff() - p.payoff
 
 # %% ../nbs/31_evaluate.ipynb #e-measures
@@ -255,11 +261,13 @@ def free_gain(exits: Exits, base: Exits) -> np.ndarray:
     free = p.with_costs(0, 0 if p.costs is None else 1e4 * p.costs[1])
     return Exits(free, exits.steps).payoff() - Exits(free, base.steps).payoff()
 
+# %% ../nbs/31_evaluate.ipynb #e-cost-line-cost-line
 def cost_line(exits: Exits, base: Exits) -> tuple[float, float]:
     "Mean gain over a baseline where an early exit is free, and the weight that exits early beyond the baseline's."
     weight = np.abs(normalize_neutral(exits.panel.weights).astype(np.float64))
     return free_gain(exits, base).mean(), (weight * exits.early - weight * base.early).sum(1).mean()
 
+# %% ../nbs/31_evaluate.ipynb #e-cost-line-gain-is-sure
 def gain_is_sure(exits: Exits, base: Exits) -> bool:
     "Whether the 95% interval of the gain lies above zero where an early exit is free: only then is there a break-even."
     return bool(block_bootstrap(free_gain(exits, base))[0] > 0)

@@ -155,6 +155,7 @@ def held(self: Exits) -> np.ndarray:
     p = self.panel
     return (self.steps[:, None] > np.arange(p.T)[:, None]) & (p.weights != 0)[:, None]
 
+# %% ../nbs/03_exits.ipynb #e-held-early
 @patch
 @property
 def early(self: Exits) -> np.ndarray:

@@ -90,6 +90,7 @@ def confirm(self: LiveDay) -> None:
     if self._state.last < 0: raise ValueError("there is nothing to confirm: no snapshot was decided")
     self._keep(self._state._replace(confirmed=True), dict(call="confirm"), self._past)
 
+# %% ../nbs/53_fills.ipynb #e-undo-undo
 @patch
 def undo(self: LiveDay) -> None:
     "Take back the last snapshot. ValueError where there is none, or one of its orders is confirmed or filled."

@@ -249,6 +249,7 @@ _PROCESS = uuid4().hex
 
 def _find(module, name): return attrgetter(name)(importlib.import_module(module))
 
+# %% ../nbs/95_identity.ipynb #e-elsewhere-Elsewhere
 class Elsewhere(NamedTuple):
     "What another process must have as this one has it."
     process: str    # that asks

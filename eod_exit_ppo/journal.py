@@ -25,6 +25,7 @@ def _floats(x):
     words = pc.fill_null(pa.array(x, pa.float64(), from_pandas=True).cast(pa.string()), "null")
     return f"[{pc.binary_join(pa.ListArray.from_arrays([0, len(x)], words), ', ')[0].as_py()}]"
 
+# %% ../nbs/96_journal.ipynb #e-floats-json
 def _json(x):
     "Anything as JSON, arrays as lists."
     if isinstance(x, np.ndarray) and x.dtype.kind == "f":
@@ -40,6 +41,7 @@ def _line(event, before):
     check = hashlib.sha256((before + text).encode()).hexdigest()
     return f'{text}{_MARK}{check}"}}\n'.encode(), check
 
+# %% ../nbs/96_journal.ipynb #e-line-checked
 def _checked(line, before):
     "The event of a line, and its checksum; None where the line does not follow on those before."
     try: text, _, check = line.decode().rpartition(_MARK)
@@ -88,6 +90,7 @@ def _put_at(file, at, line):
     while line: line = line[file.write(line):]
     os.fsync(file.fileno())
 
+# %% ../nbs/96_journal.ipynb #e-add-add-add
 @patch
 def add(self: Journal, event: Mapping) -> None:
     "One more line; OSError where it can't be written, RuntimeError where another process has written to the file."

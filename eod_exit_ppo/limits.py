@@ -75,6 +75,7 @@ def _cut(amount, budget):
     "(B, N) bool: the entries, in order, whose running sum stays within the budget (B,); entries of 0 are kept out."
     return (amount > 0) & (amount.cumsum(1) <= budget[:, None] + _SLACK)
 
+# %% ../nbs/13_limits.ipynb #e-cut-budgets
 def _budgets(long, short, net, low, high, most):
     "(B,) each: how much of the longs and of the shorts, (B, N) in order of priority, fits into both limits."
     first = _cut(long + short, most)
@@ -99,6 +100,7 @@ def _cut_both(long, short, net, low, high, most):
         L = torch.where(after < low - _SLACK, torch.minimum(net + s - low, l - 2 * _SLACK), l)
         S = torch.where(after > high + _SLACK, torch.minimum(high - net + l, s - 2 * _SLACK), s)
 
+# %% ../nbs/13_limits.ipynb #e-trim-fill
 def _fill(keep, long, short, net, low, high, most):
     "What still fits, the most urgent first, one of each book at a time."
     signed, size = short - long, long + short  # what an exit adds to the net, and what it takes from the share
@@ -161,10 +163,12 @@ class Limited:
         waited = torch.arange(panel.T)[:, None] - torch.from_numpy(Exits.of(panel, self.policy).steps)[:, None]
         return waited >= 0, waited
 
+# %% ../nbs/13_limits.ipynb #e-limited-ticker-rank
 def ticker_rank(panel: IntradayPanel) -> torch.Tensor:
     "(N,) int64, the place of each ticker in alphabetical order: equals are ranked the same however columns stand."
     return torch.from_numpy(np.argsort(np.argsort(panel.tickers, kind="stable"), kind="stable"))
 
+# %% ../nbs/13_limits.ipynb #e-limited-call
 @patch
 def __call__(
     self: Limits,

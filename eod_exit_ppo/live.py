@@ -115,6 +115,7 @@ def _place(self: LiveDay, time) -> int:
                                          "the closing prices; nothing was decided")
     return t
 
+# %% ../nbs/52_live.ipynb #e-heard-heard
 @patch
 def _heard(self: LiveDay, t, row, halted, extra, real):
     "The numbers of a snapshot, and which quotes were set aside, (N,) bool."
@@ -153,6 +154,7 @@ def _answer(self: LiveDay, s: DayState, t, sent) -> pd.DataFrame:
 # %% ../nbs/52_live.ipynb #e-doubts
 def _some(tickers, n=6): return ", ".join(tickers[:n]) + f" and {len(tickers) - n} more" * (len(tickers) > n)
 
+# %% ../nbs/52_live.ipynb #e-doubts-doubts
 @patch
 def _doubts(self: LiveDay, state: DayState, t, held) -> list[str]:
     "What is not plausible about a snapshot, a sentence each."
@@ -181,6 +183,7 @@ def _base(self: LiveDay, t, skip) -> DayState:
         f"time={missed[0]!r}, or skip=True if no prices will ever come for {'it' if len(missed) == 1 else 'them'}")
     return s
 
+# %% ../nbs/52_live.ipynb #e-base-between
 @patch
 def _between(self: LiveDay, last, t) -> list[str]:
     "The snapshots after the last one and before t at which something could have been exited."
@@ -325,6 +328,7 @@ def _keep(self: LiveDay, state, event, past) -> None:
 # %% ../nbs/52_live.ipynb #e-decided-again
 def _array(values): return None if values is None else np.array(values, np.float64)
 
+# %% ../nbs/52_live.ipynb #e-decided-again-again
 @patch
 def _again(self: LiveDay, event) -> None:
     "One call of a journal once more; ValueError where the policy decides otherwise."

@@ -31,11 +31,13 @@ def before(self: World, a: np.ndarray) -> np.ndarray:
     "What must stay the same, of answers (D, [T,] N, ...) for the original."
     return a[self.days][(*self._snapshots(a), self.stocks >= 0)]
 
+# %% ../nbs/11_lookahead.ipynb #e-pairs-after
 @patch
 def after(self: World, a: np.ndarray) -> np.ndarray:
     "The same places of answers for this panel."
     return a[self.here][(*self._snapshots(a), self.stocks[self.stocks >= 0])]
 
+# %% ../nbs/11_lookahead.ipynb #e-pairs-snapshots
 @patch
 def _snapshots(self: World, a):
     return (slice(None), slice(0, self.until + 1)) if a.ndim > 2 else (slice(None),)

@@ -24,6 +24,7 @@ def bernoulli_logp(
     "log P(action) from the logit of exiting; exact for saturated ones too."
     return -F.softplus((1 - 2 * action) * logit)
 
+# %% ../nbs/21_model.ipynb #e-bernoulli-bernoulli-entropy
 def bernoulli_entropy(
     logit: torch.Tensor,
 ) -> torch.Tensor:  # nats
@@ -40,6 +41,7 @@ class Head:
         "Whether a network has it, given whether each stock has a value of its own."
         return True
 
+# %% ../nbs/21_model.ipynb #e-heads-ExitHead
 class ExitHead(Head):
     "The logit of exiting: how likely an exit is, and when it is wished for."
     name, module = "logit", "logit_head"

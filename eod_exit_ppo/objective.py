@@ -150,12 +150,15 @@ def _parts(term):
     if isinstance(term, Objective): return term.parts
     return ((1.0, term if isinstance(term, Term) else Own(term)),)
 
+# %% ../nbs/04_objective.ipynb #e-algebra-0-is-term
 def _is_term(x): return isinstance(x, Term) or callable(x) and not isinstance(x, type)
 
+# %% ../nbs/04_objective.ipynb #e-algebra-0-add
 @patch
 def __add__(self: Term, other) -> Objective:
     return Objective(_parts(self) + _parts(other)) if _is_term(other) else NotImplemented
 
+# %% ../nbs/04_objective.ipynb #e-algebra-0-mul
 @patch
 def __mul__(self: Term, factor) -> Objective:
     if _is_term(factor): return NotImplemented

@@ -21,6 +21,7 @@ class Html(str):
     def _repr_html_(self): return str(self)
     def __repr__(self): return f"<{len(self)} characters of HTML>"
 
+# %% ../nbs/97_page.ipynb #e-html-table-html
 def table_html(
     table: pd.DataFrame,  # its cells are text, or numbers to be shown as they are
     index: bool = False,

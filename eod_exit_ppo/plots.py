@@ -32,6 +32,7 @@ def spread_out(n: int, most: int) -> list[int]:
     shown = list(range(n - 1, 0, -step))
     return [0, *shown[-2 if shown and shown[-1] < step else -1::-1]]
 
+# %% ../nbs/32_plots.ipynb #e-spread-out-snapshot-ticks
 def snapshot_ticks(ax, names, first: int = 0) -> None:
     "Names of snapshots below the axis, from position `first` on: those that there is room for, the last always."
     longest = max(len(str(name).split("\n")[0]) for name in names)
@@ -46,6 +47,7 @@ def legend_above(ax, columns: int = 3) -> None:
     ax.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, borderaxespad=0.2)
     ax.set_title(ax.get_title(), pad=8 + 13 * rows)
 
+# %% ../nbs/32_plots.ipynb #e-legend-date-axis
 def date_axis(ax, dates: np.ndarray) -> None:
     "A few dates, each written like 2024-05-31; numbers of days stay numbers."
     from matplotlib.dates import AutoDateLocator, DateFormatter

@@ -74,12 +74,14 @@ def _hashes(seed: int, texts) -> np.ndarray:
     return np.array([int.from_bytes(blake2b(f"{seed} {x}".encode(), digest_size=8).digest(), "little") for x in texts],
                     np.uint64)
 
+# %% ../nbs/25_policy.ipynb #e-draw-mixed
 def _mixed(x: np.ndarray) -> np.ndarray:
     "Numbers of 64 bits, well mixed (splitmix64: Steele, Lea and Flood 2014)."
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
     return x ^ (x >> np.uint64(31))
 
+# %% ../nbs/25_policy.ipynb #e-draw-chances
 def chances(seed: int, panel: IntradayPanel):
     "t -> (D, N) float64 numbers in [0, 1), each made from the seed, the date, the ticker and t alone."
     whole_number("draw", seed)

@@ -34,11 +34,13 @@ def gap_of(max_gap, name="max_gap"):
     if isinstance(max_gap, Real) and max_gap > 0: return max_gap
     raise ValueError(f"{name} is {max_gap!r}: give a share above 0, like 0.3, or None")
 
+# %% ../nbs/45_prices.ipynb #e-options-share-of
 def share_of(name, x):
     "A share from 0 to 1."
     if isinstance(x, Real) and 0 <= x <= 1: return x
     raise ValueError(f"{name} is {x!r}: give a share from 0 to 1")
 
+# %% ../nbs/45_prices.ipynb #e-options-drop-or-keep
 def drop_or_keep(**options):
     "Refuse anything but 'drop' and 'keep'."
     for name, x in options.items():
@@ -71,6 +73,7 @@ def _snapshots(stock_day, seen, session, start, ok, rules):
     fresh[:, :-1] &= ~shut[:, :-1]
     return last, fresh
 
+# %% ../nbs/45_prices.ipynb #e-marks-last-true
 def _last_true(mask, end):
     "The last place up to each end at which the mask holds."
     return np.maximum.accumulate(np.where(mask, np.arange(len(mask)), 0))[end - 1]

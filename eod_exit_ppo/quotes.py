@@ -139,6 +139,7 @@ def minutes_of(times: Iterable[str]) -> np.ndarray | None:
     if not all(found): return None
     return np.array([60 * int(m[1]) + int(m[2]) + int(m[3] or 0) / 60 for m in found])
 
+# %% ../nbs/51_quotes.ipynb #e-minutes-refuse-disorder
 def refuse_disorder(times: list[str]) -> None:
     "ValueError where clock times are not in their order."
     at = minutes_of(times)
@@ -153,6 +154,7 @@ def zone_of(tz: str | None):
     try: return tz if tz is None else ZoneInfo(str(tz))
     except Exception as e: raise ValueError(f"tz is {tz!r}: give a zone like 'America/New_York'") from e
 
+# %% ../nbs/51_quotes.ipynb #e-label-time-label
 def time_label(time, zone, date) -> str:
     "A time as the snapshots of a day are called; ValueError for one of another day, or in a zone while there is none."
     if not isinstance(time, datetime): return str(time).strip()
@@ -176,6 +178,7 @@ def _calendar_session(name, date, zone):
     if date not in cal.schedule.index: raise ValueError(f"{name} has no session on {date}: give another date")
     return [f"{cal.schedule.loc[date, k].tz_convert(zone or cal.tz):%H:%M}" for k in ("open", "close")]
 
+# %% ../nbs/51_quotes.ipynb #e-session-after-close
 def after_close(
     times: list[str],
     session,          # open and close like ("09:30", "13:00"), or the name of a calendar; None: not known

@@ -47,6 +47,7 @@ def verdict(
 # %% ../nbs/61_report.ipynb #e-gain
 def _others(run): return {name: e for name, e in run.policies.items() if name not in ("hold", run.main)}
 
+# %% ../nbs/61_report.ipynb #e-gain-gain-said
 def _gain_said(run, row):
     "The gain and what it is compared with, in sentences."
     days = run.panel.dates
@@ -62,6 +63,7 @@ def _gain_said(run, row):
 # %% ../nbs/61_report.ipynb #e-beside
 def _daily_gain(run): return run.exits.payoff() - run.policies["hold"].payoff()
 
+# %% ../nbs/61_report.ipynb #e-beside-beside-it
 def _beside_it(run):
     "What the best of the simple rules gained, what was gained in sample, and what is left after all that was tried."
     known, text = in_and_out(run.result)["in sample"].get(run.main, np.nan), ""
@@ -302,6 +304,7 @@ def _execute(nb, name):
         if "open_run(" in nb.cells[k].source: raise ValueError(error.evalue) from None
         raise ValueError(f"cell {k + 1} of {name} failed: {error.ename}: {error.evalue}") from None
 
+# %% ../nbs/61_report.ipynb #e-run-notebook-take-stderr
 def _take_stderr(nb):
     "What the cells wrote to stderr, taken out of their outputs: it concerns the maker of the report, not its reader."
     said = []

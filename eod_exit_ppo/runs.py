@@ -148,6 +148,7 @@ def flags_of(table: pd.DataFrame, column: str, path: Path) -> pd.Series | None:
 # %% ../nbs/60_runs.ipynb #e-same-book
 def _book(path): return table_by_ticker("--book", path, "signal", "weight", "prior_close")
 
+# %% ../nbs/60_runs.ipynb #e-same-book-same-book
 def _same_book(day, path):
     "Raise where a book that is given again is another one."
     table, p = _book(path), day.panel
@@ -199,8 +200,10 @@ _FORMAT = 1  # of a kept walk
 
 def _npy(a): return lambda file: np.save(file, a, allow_pickle=False)
 
+# %% ../nbs/60_runs.ipynb #e-keep-csv
 def _csv(table, index=True): return lambda file: file.write(table.to_csv(index=index).encode())
 
+# %% ../nbs/60_runs.ipynb #e-keep-keep-walk
 def keep_walk(
     result: WalkForwardResult,
     folder: Path,                   # days/ and result/ are written in it, over older ones
@@ -290,6 +293,7 @@ def checkpoint(
     if (file := Path(run) / "agent.pt").exists() or not any((run / k).is_dir() for k in ("result", "fits")): return file
     raise ValueError(f"{run} holds a walk, which keeps decisions and not policies: give a run of train")
 
+# %% ../nbs/60_runs.ipynb #e-kind-holds-walk
 def holds_walk(
     run: Path,
     panel: Path | None = None,  # what is given beside it
@@ -309,6 +313,7 @@ def _last(panel, days):
     if 1 <= days <= panel.D: return np.arange(panel.D) >= panel.D - days
     raise ValueError(f"last_days is {days}, but there are {panel.D} days: give 1 to {panel.D}")
 
+# %% ../nbs/60_runs.ipynb #e-open-walk-open-walk
 def _open_walk(run, last_days, cost_bps, close_bps):
     "The walk in a folder."
     (result, about, left_out), notes = read_walk(run), []
@@ -340,6 +345,7 @@ def _unseen(panel, learned, judged):
     return False, ["Some of these days are not later than those that were learned from: what was earned on them is "
                    "no evidence."]
 
+# %% ../nbs/60_runs.ipynb #e-open-train-open-train
 def _open_train(run, path, last_days, cost_bps, close_bps):
     "A policy that `train` left, on the days that it was judged on."
     policy, about = FactorizedPPOEOD.load(checkpoint(run)).policy, run_record(run)

@@ -197,6 +197,7 @@ def as_frame(table):
     if hasattr(table, "to_arrow"): table = table.to_arrow()                # of polars
     return (table if isinstance(table, pa.Table) else pa.table(table)).to_pandas(strings_to_categorical=True)
 
+# %% ../nbs/41_tables.ipynb #e-frame-numpy-columns
 def numpy_columns(table):
     "A table whose columns are NumPy's and pandas' own."
     arrow = [c for c, dtype in table.dtypes.items() if isinstance(dtype, pd.ArrowDtype)]
@@ -212,12 +213,14 @@ def _closes_of(bars):
         if close is not None: return bars.xs(close, axis=1, level=level)
     raise ValueError(f"bars has {bars.columns.nlevels} levels of columns: give two, one of them with the field Close")
 
+# %% ../nbs/41_tables.ipynb #e-wide-is-wide
 def _is_wide(bars):
     "Whether a table has one row per time and one column per ticker: no column of it is a field of a bar."
     fields = {"close", "last", "price", "open", "ticker", "symbol", "timestamp", "datetime"}
     return isinstance(bars.index, pd.DatetimeIndex) and len(bars.columns) and not any(
         str(c) in {*"ohlcvt"} or str(c).lower() in fields for c in bars.columns)
 
+# %% ../nbs/41_tables.ipynb #e-wide-stacked
 def _stacked(bars):
     "Rows of timestamp, ticker and close from a wide table, without the cells that have no price."
     row, at = np.nonzero(bars.notna().to_numpy())
@@ -275,6 +278,7 @@ def _folders(path):
     pairs = re.findall(r"([^/=]+)=([^/]*)/", Path(path).as_posix())
     return {unquote(k): None if v in (NONE, "") else unquote(v) for k, v in pairs}
 
+# %% ../nbs/41_tables.ipynb #e-file-chunks-file-chunks
 def _file_chunks(path, where, layout):
     "A file of bars under our names, some rows at a time; folders like date=2017-04-18 are columns too."
     folders, have = _folders(path), _header(path, layout)
@@ -327,6 +331,7 @@ def _table_pieces(bars, layout):
         with naming_the_file("bars"): part = numpy_columns(table[list(names)].iloc[i:i + ROWS].rename(columns=names))
         yield Rows("bars", i, part)
 
+# %% ../nbs/41_tables.ipynb #e-all-pieces-pieces
 def pieces(bars, layout):
     "The rows of a table, or of files, under our names, some at a time; a file without rows gives an empty piece."
     if (table := as_frame(bars)) is not None: yield from _table_pieces(table, layout)
@@ -354,6 +359,7 @@ def floats(rows, column):
     if raw.dtype.kind in "bcmM": raise TypeError(f"{rows.where}: {column} has dtype {raw.dtype}: give real numbers")
     return np.asarray(pd.to_numeric(np.asarray(raw), errors="coerce"), np.float64)
 
+# %% ../nbs/41_tables.ipynb #e-prices-prices
 def prices(rows, layout):
     "(prices, whether each is blank: missing or zero); what is no price is refused, and what is blank, unless skipped."
     price, raw = floats(rows, "close"), rows.table["close"]
@@ -374,6 +380,7 @@ def _remedy(layout, value):
         return "is it a number since 1970? Give unit='s', 'ms', 'us' or 'ns'"
     return "give 2017-04-18 09:30 between 1900 and 2200, with a zone or tz=; format= is for times in other words"
 
+# %% ../nbs/41_tables.ipynb #e-stamped-dates-and-times
 def _dates_and_times(rows, layout):
     "(codes, distinct timestamps) of the columns date and time."
     if layout.unit: raise ValueError(f"{rows.where}: unit is for timestamps, and there are date and time: leave it out")

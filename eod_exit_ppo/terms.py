@@ -52,10 +52,12 @@ def per_snapshot(impact: Impact, T: int) -> list[float]:
         return list(impact.kappa)
     return [impact.kappa] * (T - 1) + [impact.kappa if impact.close is None else impact.close]
 
+# %% ../nbs/07_terms.ipynb #e-impact-value-shares-of-book
 def shares_of_book(x: torch.Tensor, days) -> torch.Tensor:
     "(B, T) the share of the book that is exited at each snapshot."
     return torch.einsum("bn,btn->bt", days.weight.abs().to(x), x) / 2
 
+# %% ../nbs/07_terms.ipynb #e-impact-value-impact-value
 def _impact_value(self, x, days):
     return shares_of_book(x, days).square() @ x.new_tensor(per_snapshot(self, x.shape[1]))
 
@@ -141,6 +143,7 @@ def parse_objective(
         why = "it is no sum of terms" if isinstance(error, SyntaxError) else error
         raise ValueError(f"objective is {text!r}: {why}; give a sum such as \"payoff - impact(0.03)\"") from None
 
+# %% ../nbs/07_terms.ipynb #e-parse-1-as-objective
 def as_objective(objective) -> Term:
     "None is the payoff, a text is parsed, a function becomes a term. Raises TypeError for anything else."
     if objective is None: return PAYOFF

@@ -135,6 +135,7 @@ def day_and_ms(stamps):
     day, lost = us.astype("datetime64[D]"), np.isnat(us)
     return np.where(lost, LOST, day.astype(np.int64)), np.where(lost, -1, -((day - us).astype(np.int64) // 1000))
 
+# %% ../nbs/40_times.ipynb #e-dates-day-numbers
 def day_numbers(values):
     "Days since 1970; LOST where a value is no day or has a time of day."
     if pd.Series(values).dtype.kind not in "M":

@@ -1,8 +1,12 @@
 "Learn when to leave each position of a long/short equity book before the close."
 __version__ = "0.1.0"
 
+import gc
+
+_collecting = gc.isenabled()
+gc.disable()  # nothing of what is imported is garbage, and to look for some takes a fifth of the time
 try:
-    from . import checkpoint, frames  # noqa: F401  methods of the agent and of the panel
+    from . import checkpoint, fills, frames  # noqa: F401  methods of the agent, of the live day and of the panel
     from .agent import METRICS, FactorizedPPOEOD, main
     from .baselines import ExactOptimum, ExitAt, Hindsight, Hold, LeastSquaresMC, LevelRule, Threshold
     from .data import IntradayPanel, make_synthetic_data
@@ -27,6 +31,9 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"eod_exit_ppo needs {error.name}, which this Python does not have: pip install eod_exit_ppo brings it; "
         "in a clone, make demo installs everything and .venv/bin/python has it", name=error.name) from None
+finally:
+    if _collecting: gc.enable()
+del gc
 
 __all__ = [
     "METRICS",

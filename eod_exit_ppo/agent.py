@@ -210,7 +210,7 @@ def _ready(self: FactorizedPPOEOD, panel):
 @property
 def policy(self: FactorizedPPOEOD) -> LearnedPolicy:
     "What has been learned so far, as a policy of its own; it stays as it is when training goes on."
-    return LearnedPolicy(self.model, self.features, self.threads, self.start, self.limits)
+    return LearnedPolicy(self.model, self.features, self.threads, self.start, self.limits, self.context)
 
 @patch
 @property

@@ -17,13 +17,15 @@ from .agent import FactorizedPPOEOD
 from .baselines import ExactOptimum, LeastSquaresMC, Threshold, own_state
 from .checks import patch
 from .config import PPOConfig
+from .context import training_context
 from .data import IntradayPanel
 from .exits import Exits, first_exit, may_act
 from .features import SHIPPED, FeatureSet, feature_set
 from .files import read_sealed, write_sealed
 from .limits import Limits
 from .objective import Term
-from .policy import not_finite
+from .model import ActorCritic
+from .policy import LearnedPolicy, not_finite
 from .rollout import StartRule, StatSample, sample_rows
 from .terms import as_objective, parse_objective
 
@@ -162,6 +164,17 @@ def features_to_use(record: dict, given) -> FeatureSet:
                          " on the same made-up panel they give other numbers; give that function, features=...")
     return given
 
+# %% ../nbs/27_checkpoint.ipynb #e-context
+FactorizedPPOEOD._context = None, 0  # of a checkpoint, and the epochs that were done with it
+
+@patch
+@property
+def context(self: FactorizedPPOEOD) -> dict | None:
+    "What was trained on: snapshots, costs, days and versions, as text and numbers; None if it isn't known."
+    old, epochs = self._context
+    if self.panel is None or epochs and len(self._rows) == epochs: return old
+    return training_context(self.panel, (old or {}).get("days", ()))
+
 # %% ../nbs/27_checkpoint.ipynb #e-pack
 def _plain(config):
     "Settings as plain types."
@@ -175,7 +188,7 @@ def packed(agent: FactorizedPPOEOD) -> bytes:
     if call: call = dict(call, config=_plain(call["config"]))
     state = dict(
         call=call, seen=None if sample is None else [x.cpu() for x in sample_rows(sample)], data=agent.data_record(),
-        version=__version__, config=_plain(agent.config), features=features_record(agent),
+        version=__version__, config=_plain(agent.config), features=features_record(agent), context=agent.context,
         widths=[agent.model.stock_feat_dim, agent.model.context_dim], seed=int(agent.seed), unit=float(agent.unit),
         epochs_done=len(agent._rows), history=agent._rows, device=agent.device.type, model=agent.model.state_dict(),
         optimizer=agent.optimizer.state_dict(), generator=agent.generator.get_state(),
@@ -244,6 +257,7 @@ def unpack_into(agent: FactorizedPPOEOD, state: dict) -> None:
     agent.unit, agent._rows = state["unit"], [dict(row) for row in state["history"]]
     agent._best = None if state["best"] is None else tuple(state["best"])
     agent._call, agent._data, agent._features_record = state["call"], state["data"], state["features"]
+    agent._context = state.get("context"), len(agent._rows)
     if agent._call: agent._call = dict(agent._call, config=PPOConfig(**agent._call["config"]))
     if state["seen"] is not None: agent._sample = StatSample(*(x.to(agent.device) for x in state["seen"]))
     agent.eval_generator.set_state(state["eval_generator"])
@@ -280,3 +294,23 @@ def load(
     with as_bad_checkpoint(path): unpack_into(self, state)
     self._kept = path, len(self._rows)
     return self
+
+# %% ../nbs/27_checkpoint.ipynb #e-load-policy
+@patch
+@classmethod
+def load(
+    cls: LearnedPolicy,
+    path: str | os.PathLike,  # of a checkpoint
+    features: str | FeatureSet | Callable | None = None,  # needed where the agent was trained with a function
+    threads: int = 1,         # torch's, while it decides
+    start=None,               # needed where the agent started from a rule of one's own
+) -> LearnedPolicy:
+    "The policy in a checkpoint, with its context. Raises what `FactorizedPPOEOD.load` raises."
+    state = read_state(path := Path(path))
+    features, start = features_to_use(state["features"], features), start_to_use(state["start"], start)
+    if start is not None: start = StartRule(start, float(state["unit"]), state["config"].start_scale)
+    limits = None if state["limits"] is None else Limits(**state["limits"])
+    with as_bad_checkpoint(path):
+        model = ActorCritic(*state["widths"], state["config"].hidden, state["config"].credit == "stock")
+        model.load_state_dict(state["model"])
+    return cls(model.eval(), features, threads, start, limits, state.get("context"))

@@ -4,6 +4,7 @@
 
 # %% ../nbs/46_cli.ipynb #imports
 from __future__ import annotations
+import gc
 import shutil
 import sys
 import warnings
@@ -11,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from enum import Enum
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 import numpy as np
@@ -20,21 +20,22 @@ import typer
 from .agent import FactorizedPPOEOD
 from .baselines import ExactOptimum, Hold
 from .config import PPOConfig
+from .context import differences
 from .data import IntradayPanel
 from .evaluate import compare
 from .exits import Exits
 from .files import locked, new_folder, write_whole
-from .live import LiveDay
 from .market import from_bars
+from .policy import LearnedPolicy
 from .report import make_report
-from .runs import (BASELINES, charge, check_out, checkpoint, costs_said, keep_walk, read_left_out,
-                               read_panel, run_record, table_by_ticker, write_run)
+from .runs import (BASELINES, charge, check_out, checkpoint, costs_said, flags_of, keep_walk, open_day,
+                               read_left_out, read_panel, run_record, table_by_ticker, write_run)
 from .walk import WalkForward, walk_forward
 
 # %% auto #0
-__all__ = ['app', 'RecipeOption', 'Seed', 'Epochs', 'Threads', 'Overwrite', 'Cost', 'Close', 'Panel', 'Run', 'summary',
+__all__ = ['app', 'RecipeOption', 'Seed', 'Epochs', 'Threads', 'Overwrite', 'Cost', 'Close', 'Panel', 'Run', 'State', 'summary',
            'plain_errors', 'option', 'argument', 'Recipe', 'about', 'demo', 'panel', 'train', 'evaluate', 'walk',
-           'report', 'exits_said', 'decide']
+           'report', 'exits_said', 'decide', 'fill', 'undo']
 
 # %% ../nbs/46_cli.ipynb #e-table
 def summary(
@@ -132,6 +133,7 @@ def about(
     Begin with `eod-exit-ppo demo`. With bars of your own: `panel`, then `walk-forward` and `report` to see whether it
     would have paid, then `train`, and `decide` during the day. Payoffs are a day's return as a share of one side's
     capital: 0.05 is 5%."""
+    gc.freeze()  # what was imported is no garbage; not to look for any in it saves a fifth of a short command
 
 # %% ../nbs/46_cli.ipynb #e-demo
 @app.command()
@@ -275,6 +277,7 @@ def evaluate(
     days = charge(read_panel(panel), cost_bps, close_bps, run_record(run))
     if (last_days or 1) > days.D: raise ValueError(f"--last-days {last_days}, but there are {days.D}")
     days = days if last_days is None else days[-last_days:]
+    for text in differences(agent.policy.context, days): warnings.warn(text, UserWarning, stacklevel=2)
     decided = Exits.of(days, agent.policy, "learned policy")
     typer.echo(f"{days.D} days, {days.dates[0]} .. {days.dates[-1]}, {costs_said(days)}\n"
                f"{summary(days, {'learned policy': decided})}")
@@ -339,42 +342,6 @@ def report(
                 keep_notebook=keep_notebook)
     typer.echo(f"The report is in {out}")
 
-# %% ../nbs/46_cli.ipynb #e-flags
-def _flags(table, column, path):
-    "A column of true and false by ticker, None where there is none; ValueError for anything else in it."
-    if column not in table: return None
-    bad = ~table[column].isin([True, False])
-    if bad.any(): raise ValueError(f"{path.name} has {column} {table[column][bad].iloc[0]!r} for "
-                                   f"{table.index[bad.argmax()]}: give true or false for every ticker")
-    return table[column].astype(bool)
-
-# %% ../nbs/46_cli.ipynb #e-same-book
-def _book(path): return table_by_ticker("--book", path, "signal", "weight", "prior_close")
-
-def _same_book(day, path):
-    "Raise where a book that is given again is another one."
-    table, p = _book(path), day.panel
-    what = "than the day in the state: leave --book out, or begin another state"
-    if sorted(table.index) != sorted(day.tickers): raise ValueError(f"{path.name} has other tickers {what}")
-    table = table.loc[day.tickers]
-    given = table.assign(universe=table.weight != 0 if (flags := _flags(table, "universe", path)) is None else flags)
-    for name, old in dict(signal=p.signals[0], weight=p.weights[0], prior_close=day.prior_close,
-                          universe=p.members[0]).items():
-        new = given[name].to_numpy(old.dtype)
-        other = (new != old) & ((new == new) | (old == old))
-        if other.any(): raise ValueError(f"{path.name} has another {name} for {day.tickers[other.argmax()]} {what}")
-
-# %% ../nbs/46_cli.ipynb #e-new-day
-def _new_day(policy, record, state, path, date, times, costs):
-    "A day of a book, as its first call gives it."
-    if path is None or date is None:
-        raise ValueError(f"there is no day at {state} yet: begin it with --book and --date")
-    table, times = _book(path), record.get("snapshots") if times is None else _times("--times", times)
-    if times is None: raise ValueError("the run does not say its snapshots: give --times, the close last")
-    day = partial(LiveDay, policy, table.index, table.signal, table.weight, times=times, date=date,
-                  prior_close=table.prior_close, universe=_flags(table, "universe", path))
-    return day(costs=charge(day().panel, *costs, record).costs, path=state)
-
 # %% ../nbs/46_cli.ipynb #e-exits-said
 def exits_said(
     table: pd.DataFrame,  # of `LiveDay.decide`
@@ -385,34 +352,67 @@ def exits_said(
     told = {"weight": "{:+.4g}".format, "return": "{:+.2%}".format, "probability": chance}
     return table.assign(**{k: table[k].map(f) for k, f in told.items()}).rename_axis(None).to_string()
 
+# %% ../nbs/46_cli.ipynb #e-decide-day
+State = option(Path, "File that remembers the day; a line is added at every call.", dir_okay=False, show_default=False)
+
+def _learned(run): return LearnedPolicy.load(checkpoint(run)), run_record(run)
+
+def _session(text):
+    "Open and close, or the name of a calendar."
+    return text if text is None or ":" not in text else tuple(_times("--session", text))
+
 # %% ../nbs/46_cli.ipynb #e-decide
 @app.command()
 @plain_errors()
 def decide(
     run: Run,
-    state: option(Path, "File that remembers the day; written after every call.", dir_okay=False, show_default=False),
+    state: State,
     time: option(str, "The snapshot, as the panel calls it, like 10:30.", show_default=False),
-    prices: option(Path, "Parquet or CSV: ticker, price, and perhaps halted (true or false); a stock that is not in it "
-                   "is not quoted.", exists=True, show_default=False),
+    prices: option(Path, "Parquet or CSV: ticker, price, and perhaps halted and real (true or false); a stock that is "
+                   "not in it is not quoted.", exists=True, show_default=False),
     book: option(Path | None, "To begin a day: ticker, signal, weight (positive long, negative short), prior_close "
                  "(adjusted for splits), and perhaps universe (true for the stocks that features look at).  [default: "
                  "those with a weight]") = None,
     date: option(str | None, "The day, like 2024-05-31; later calls may repeat it, against a mix-up of files.") = None,
     times: option(str | None, "To begin a day: all its snapshots, the close last.  [default: those of the run]") = None,
+    session: option(str | None, "To begin a day: its open and close, like 09:30,13:00, or a calendar, like XNYS; times "
+                    "are checked against it, and half-days end early.") = None,
     out: option(Path | None, "CSV to write: what is exited now.", dir_okay=False) = None,
+    skip: option(bool, "Go on, although no prices came for snapshots before this one.", "--skip") = False,
+    dry_run: option(bool, "Answer, and change nothing.", "--dry-run") = False,
     cost_bps: Cost = None, close_bps: Close = None,
 ) -> None:
     """Say what to exit now, during a live day.
 
     The first call of a day brings --book and --date; the file given as --state then remembers it. A call that is
-    refused changes nothing; the same call again gets the same answer."""
-    policy, record = FactorizedPPOEOD.load(checkpoint(run)).policy, run_record(run)
-    now = table_by_ticker("--prices", prices, "price")
-    halted = _flags(now, "halted", prices)
-    if state.exists():
-        day = LiveDay.load(state, policy, date=date)
-        if book is not None: _same_book(day, book)
-    else: day = _new_day(policy, record, state, book, date, times, (cost_bps, close_bps))
-    table = day.decide(time.strip(), now.price, halted=() if halted is None else halted)
+    refused changes nothing; the same call again gets the same answer. Prices that can't be true are set aside and
+    named: send the right file for the same time."""
+    learned, now = _learned(run), table_by_ticker("--prices", prices, "price")
+    marks = {k: () if (x := flags_of(now, k, prices)) is None else x for k in ("halted", "real")}
+    day = open_day(*learned, state, book, date, times and _times("--times", times), (cost_bps, close_bps),
+                   not dry_run, session=_session(session))
+    table = day.decide(time, now.price, **marks, skip=skip, dry=dry_run)
     if out is not None: write_whole(out, lambda f: f.write(table.to_csv().encode()))
     typer.echo(f"{day!r}\n\n{exits_said(table)}")
+
+# %% ../nbs/46_cli.ipynb #e-fill
+@app.command()
+@plain_errors()
+def fill(
+    run: Run, state: State,
+    ticker: option(str, "The stock.", show_default=False),
+    share: option(float, "What was closed, as a share of the morning's position; 0: the order was not filled.") = 1.0,
+    price: option(float | None, "At which it was done.  [default: that of the snapshot]") = None,
+) -> None:
+    "Report what was really done: an order, part of one, none of it, or an exit by hand."
+    day = open_day(*_learned(run), state)
+    day.fill(ticker, share, price)
+    typer.echo(f"{day!r}")
+
+@app.command()
+@plain_errors()
+def undo(run: Run, state: State) -> None:
+    "Take back the last snapshot of a live day, as long as none of its orders is reported as filled."
+    day = open_day(*_learned(run), state)
+    day.undo()
+    typer.echo(f"{day!r}")

@@ -21,7 +21,7 @@ __all__ = ['write_whole', 'seal', 'write_sealed', 'read_sealed', 'write_arrays',
 
 # %% ../nbs/91_files.ipynb #e-errors
 @contextmanager
-def _said_plainly(path, left):
+def said_plainly(path, left):
     "An error of the disk, with the file's name and what has become of it."
     try: yield
     except OSError as error:
@@ -60,7 +60,7 @@ def write_whole(
     "Write a file whole or not at all; OSError naming it where that fails, and then what was there before is untouched."
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with _said_plainly(path, "what was there before is untouched"):
+    with said_plainly(path, "what was there before is untouched"):
         path.parent.mkdir(parents=True, exist_ok=True)
         _clear(path)
         try:
@@ -172,7 +172,7 @@ def new_folder(
     "A folder whole or not at all; OSError where it can't be written, and then what was there before is untouched."
     folder = Path(folder).absolute()
     part, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("part", "old"))
-    with _said_plainly(folder, "what was there before is untouched"):
+    with said_plainly(folder, "what was there before is untouched"):
         try:
             part.parent.mkdir(parents=True, exist_ok=True)
             yield part

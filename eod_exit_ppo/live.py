@@ -4,187 +4,32 @@
 
 # %% ../nbs/42_live.ipynb #imports
 from __future__ import annotations
-import io
 import os
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from base64 import b64decode, b64encode
+from collections.abc import Collection
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import NamedTuple
 import numpy as np
 import pandas as pd
-import torch
-from .checks import as_array, list_of_names, once, patch, quietly, read_only, whole_number
+from .checks import list_of_names, once, patch, quietly, read_only, whole_number
+from .context import differences, trained_costs
 from .data import IntradayPanel, as_dates, last_mark
-from .exits import check_exit_steps, may_act
-from .files import read_arrays, write_sealed
-from .model import ExitHead
-from .rollout import Book
+from .daystate import DayState, after_deciding, corrected, refuse_other
+from .journal import Journal
+from .quotes import (after_close, checked_closes, checked_limits, checked_returns, flags, implausible,
+                                 numbers, refuse_disorder, stale, time_label, zone_of)
 
 # %% auto #0
-__all__ = ['since_prior', 'LiveDay', 'replay']
-
-# %% ../nbs/42_live.ipynb #e-since
-def since_prior(
-    prices: np.ndarray,       # (..., N), NaN where there is no quote
-    prior_close: np.ndarray,  # (N,), adjusted for what happened overnight, such as a split
-) -> np.ndarray:              # (..., N) float32
-    "Return since the prior close, worked out in float64 and rounded once, as in a panel."
-    with np.errstate(all="ignore"):
-        return (np.asarray(prices, np.float64) / np.asarray(prior_close, np.float64) - 1).astype(np.float32)
-
-# %% ../nbs/42_live.ipynb #e-positions
-def _positions(index, name, labels):
-    "(M,) int, the place of each label in the book; ValueError for one that is unknown or there twice."
-    labels = pd.Index(labels).to_flat_index()
-    at = index.get_indexer(labels)
-    if (at < 0).any(): at = np.where(labels.isna(), -1, index.get_indexer(labels.map(str)))  # tickers are text
-    if len(unknown := labels[at < 0]): raise ValueError(
-        f"{name} has {len(unknown)} tickers that this day's book has not, the first {str(unknown[0])!r}: give those of "
-        "the book, in LiveDay.tickers")
-    twice = np.flatnonzero(np.bincount(at, minlength=1) > 1)
-    if len(twice): raise ValueError(f"{name} has {index[twice[0]]!r} twice: give each ticker once")
-    return at
-
-# %% ../nbs/42_live.ipynb #e-numbers
-def _numbers(index, name, given, columns=()):
-    "(N, *columns) float64 in the order of the book, NaN where nothing was given; an array is in that order."
-    labels, values = None, given
-    if isinstance(given, Mapping): labels, values = list(given), list(given.values())
-    elif isinstance(given, (pd.Series, pd.DataFrame)):
-        plain, labels = all(d.kind in "fiu" for d in np.atleast_1d(given.dtypes)), given.index
-        values = given.to_numpy(np.float64, na_value=np.nan) if plain else given.to_numpy(object)
-    elif np.ma.isMaskedArray(given): values = given.astype(np.float64).filled(np.nan)
-    values = np.asarray(as_array(name, values))
-    if values.dtype.kind not in "fiu": raise TypeError(f"{name} has dtype {values.dtype}: give numbers, and NaN or "
-                                                       "nothing where there is none")
-    wanted = (len(index) if labels is None else len(labels), *columns)
-    if values.shape != wanted: raise ValueError(f"{name} has shape {values.shape}: give {wanted}, or label it")
-    out = np.full((len(index), *columns), np.nan)
-    out[slice(None) if labels is None else _positions(index, name, labels)] = values
-    return out
-
-# %% ../nbs/42_live.ipynb #e-flags
-def _flags(index, name, given):
-    "(N,) bool from tickers, or from true and false, by ticker or in the order of the book."
-    if not isinstance(given, Iterable): raise TypeError(f"{name} is {given!r}: give tickers, or () for none")
-    labels, values = None, [given] if isinstance(given, str) else given
-    if isinstance(given, Mapping): labels, values = list(given), given.values()
-    elif isinstance(given, (pd.Series, pd.DataFrame)): labels, values = given.index, given.to_numpy(object)
-    elif np.ma.isMaskedArray(given): values = np.where(np.ma.getmaskarray(given), None, given.data)
-    if not isinstance(values, np.ndarray): values = np.array(list(values), object)
-    truth = np.array([isinstance(x, (bool, np.bool_)) for x in values.flat], bool)
-    names = not truth.any() and not isinstance(given, Mapping)
-    wanted = (values.size if names else len(index) if labels is None else len(labels),)
-    if values.shape != wanted: raise ValueError(f"{name} has shape {values.shape}: give {wanted} booleans, or tickers")
-    out = np.zeros(len(index), bool)
-    if names: out[_positions(index, name, values)] = True
-    elif truth.all():
-        out[slice(None) if labels is None else _positions(index, name, labels)] = values.astype(bool)
-    else: raise ValueError(f"{name} is {values[k := truth.argmin()]!r} for {(index if labels is None else labels)[k]}: "
-                           "give true or false, or leave it out")
-    return out
-
-# %% ../nbs/42_live.ipynb #e-state
-class DayState(NamedTuple):
-    "What a day has heard and answered so far; never changed, only replaced."
-    returns: np.ndarray       # (1, T, N) float32, NaN where not quoted or not yet heard
-    tradable: np.ndarray      # (1, T, N) bool
-    extra: np.ndarray | None  # (1, T, N, K) float32
-    decided: np.ndarray       # (T,) bool
-    exit_step: np.ndarray     # (N,) int64, -1 while held
-    chance: np.ndarray        # (N,) float64, exit probability when it was last asked for, NaN if there is none
-
-    @classmethod
-    def before(cls, T, N, K):
-        "The state before the first snapshot."
-        extra = np.full((1, T, N, K), np.nan, np.float32) if K else None
-        return cls(np.full((1, T, N), np.nan, np.float32), np.zeros((1, T, N), bool), extra, np.zeros(T, bool),
-                   np.full(N, -1), np.full(N, np.nan))
-
-    held = property(lambda self: self.exit_step < 0)
-    steps = property(lambda self: np.where(self.held, len(self.decided) - 1, self.exit_step))
-    last = property(lambda self: int(max(np.flatnonzero(self.decided), default=-1)))  # -1 before the first
-
-# %% ../nbs/42_live.ipynb #e-by-chance
-def _asked_chances(policy, panel, state, t):
-    "Which stocks the policy wants to exit at t, (N,) bool, and how likely it finds that."
-    chance = np.asarray(policy.exit_probability(panel, state.held, t))
-    if chance.shape != (panel.N,) or not (chance >= 0).all() or not (chance <= 1).all(): raise ValueError(
-        f"the policy's probabilities at {panel.times[t]} have shape {chance.shape} and are not all from 0 to 1: "
-        f"nothing was decided, {(panel.N,)} numbers are needed")
-    wishes = state.held & ExitHead.wish(chance)
-    if (wishes & ~panel.tradable[0, t]).any(): check_exit_steps(panel, np.where(wishes, t, panel.T - 1)[None])
-    return wishes, chance
-
-# %% ../nbs/42_live.ipynb #e-by-steps
-def _asked_steps(policy, panel, state, t):
-    "Which stocks the policy wants to exit at t, (N,) bool, by its exit steps of a day that is not quoted after t."
-    steps = np.asarray(policy.exit_steps(panel))
-    later = (steps > t) & (steps < panel.T)  # of what has not come, nothing can be said yet
-    steps = check_exit_steps(panel, np.where(later, panel.T - 1, steps))[0]
-    changed = np.where(steps < t, steps, -1) != state.exit_step
-    if not changed.any(): return steps == t
-    i = changed.argmax()
-    said = [f"at {panel.times[k]}" if 0 <= k < t else "later" for k in (steps[i], state.exit_step[i])]
-    raise ValueError(f"asked at {panel.times[t]}, the policy says that {panel.tickers[i]} should have been exited "
-                     f"{said[0]}, and {said[1]} when it was asked before: it looks at what comes after (see "
-                     "check_no_lookahead) and cannot be traded; nothing was decided")
-
-# %% ../nbs/42_live.ipynb #e-decided
-def _after_deciding(policy, panel, state, t):
-    "The state after the exits of snapshot t, which has been heard."
-    book = Book(torch.from_numpy(may_act(panel)), torch.from_numpy(state.steps[None]))
-    acts, chance = book.acting(t)[0].numpy(), np.full(panel.N, np.nan)
-    if t == panel.T - 1: exits = state.held
-    else:
-        if hasattr(policy, "exit_probability"): wishes, chance = _asked_chances(policy, panel, state, t)
-        else: wishes = _asked_steps(policy, panel, state, t)
-        exits = book.step(t, torch.from_numpy(wishes)[None])[0].numpy() | wishes & (panel.weights[0] == 0)
-    return state._replace(decided=state.decided | (np.arange(panel.T) == t),
-                          exit_step=np.where(exits, t, state.exit_step), chance=np.where(acts, chance, state.chance))
-
-# %% ../nbs/42_live.ipynb #e-closes
-def _checked_closes(index, given, weights):
-    "(N,) float64 prior closes; ValueError for one that is no price, or is missing for a stock with a weight."
-    x = _numbers(index, "prior_close", given)
-    bad = ~(np.isfinite(x) & (x > 0)) & ~(np.isnan(x) & (weights == 0))
-    if not bad.any(): return read_only(x)
-    raise ValueError(f"prior_close has {bad.sum()} that are missing or not positive, the first {x[bad.argmax()]} of "
-                     f"{index[bad.argmax()]}: give prices, or weight 0 to a stock without one")
-
-# %% ../nbs/42_live.ipynb #e-returns
-def _checked_returns(index, time, prices, returns, prior):
-    "(N,) float32 returns of the snapshot, or an error that says which number is no price."
-    if (prices is None) == (returns is None): raise ValueError("give prices or returns, one of the two")
-    if prices is not None and prior is None: raise ValueError(
-        "prices say nothing without yesterday's: give LiveDay the prior_close, or decide(time, returns=...)")
-    name, given = ("prices", prices) if returns is None else ("returns", returns)
-    x = _numbers(index, name, given)
-    with np.errstate(over="ignore"): row = since_prior(x, prior) if returns is None else x.astype(np.float32)
-    bad = np.isinf(x) | np.isinf(row) | ((x <= 0) & (returns is None))
-    if not bad.any(): return row
-    raise ValueError(f"{name} has {bad.sum()} that are not {'positive' if returns is None else 'finite'} numbers at "
-                     f"{time}, the first {x[bad.argmax()]} of {index[bad.argmax()]}: correct it, or leave it out where "
-                     "there is no quote; nothing was decided")
-
-# %% ../nbs/42_live.ipynb #e-again
-def _refuse_other(state, times, tickers, t, heard):
-    "ValueError where a snapshot that has been decided comes with other numbers."
-    for name, new in heard.items():
-        if new is None: continue
-        old = getattr(state, name)[0, t]
-        other = ~((old == new) | ((old != old) & (new != new)))
-        if not other.any(): continue
-        i = tuple(np.argwhere(other)[0])
-        raise ValueError(f"{times[t]} has been decided with other numbers, the first {name} of {tickers[i[0]]}, "
-                         f"{old[i]}, now {new[i]}: its exits were given, go on with the next snapshot")
+__all__ = ['LiveDay', 'replay']
 
 # %% ../nbs/42_live.ipynb #e-day
 class LiveDay:
     """A day of one book, decided one snapshot at a time; it ends with what `policy.exit_steps` says of the whole day.
 
     A call that is refused changes nothing. Raises TypeError for a policy that cannot be asked, FileExistsError where
-    `path` is taken, and ValueError for tickers, numbers, costs or times that do not fit together."""
+    `path` is taken, and ValueError for tickers, numbers, costs or times that do not fit together. A UserWarning says
+    where the day differs from those that the policy was trained on."""
 
     def __init__(
         self,
@@ -193,30 +38,52 @@ class LiveDay:
         signals,                   # (N,) known at the prior close: array, or Series or mapping by ticker
         weights,                   # (N,) likewise, raw: positive is long, negative short
         *,
-        times: Collection[str],    # (T,) all snapshots of the day, in their order; the last one is the close
+        times: Collection[str],    # (T,) all snapshots of a full day, in their order; the last one is the close
         prior_close=None,          # (N,) prices, adjusted for the night's splits; None: `decide` is given returns
         date=None,                 # the day, for messages and against a mix-up of files
-        costs: np.ndarray | None = None,        # (2, N) as in the panel, for a policy that looks at them
+        costs: np.ndarray | None = None,        # (2, N) as in the panel; None: those that the policy was trained with
         universe=None,             # stocks that features look at, like `halted` in `decide`; None: those with a weight
         n_extra: int = 0,                       # K, further numbers per stock at each snapshot
-        path: str | os.PathLike | None = None,  # written now and after every call; None: never
+        path: str | os.PathLike | None = None,  # of the journal, one line per call; None: never written
+        min_quoted: float = 0.5,                # of the held weight; a list with less is pointed out
+        max_move: float | None = 0.3,           # a quote further from the one before is set aside; None: no limit
+        session=None,              # the day's open and close, like ("09:30", "13:00"), or a calendar, like "XNYS"
+        tz: str | None = None,     # zone of times and session, needed where `decide` is given a time with a zone
     ):
         if isinstance(policy, type) or not (hasattr(policy, "exit_steps") or hasattr(policy, "exit_probability")):
             raise TypeError(f"policy is {policy if isinstance(policy, type) else type(policy)}: give an object with "
                             "exit_steps(panel), such as agent.policy")
-        self.policy, self.path, self._stamp = policy, None if path is None else Path(path), None
+        self.policy, self._journal, self._past = policy, None, []
         self.tickers, self.times = list_of_names("tickers", tickers), list_of_names("times", times)
         once("tickers", self.tickers)
         self._index = index = pd.Index(self.tickers, name="ticker")
-        signals, weights = (_numbers(index, k, x) for k, x in (("signals", signals), ("weights", weights)))
-        state = DayState.before(len(self.times), len(index), whole_number("n_extra", n_extra))
+        signals, weights = (numbers(index, k, x) for k, x in (("signals", signals), ("weights", weights)))
+        self._state = state = DayState.before(len(self.times), len(index), whole_number("n_extra", n_extra))
+        own = trained_costs(getattr(policy, "context", None), self.tickers) if costs is None else costs
+        own = own if own is not None and np.any(own) else None
         self._panel = IntradayPanel(
             signals[None], state.returns, weights[None], state.tradable, None if date is None else [date], self.times,
-            self.tickers, state.extra, costs, None if universe is None else _flags(index, "universe", universe)[None])
-        self.prior_close = None if prior_close is None else _checked_closes(index, prior_close, weights)
-        if self.path is not None and self.path.exists(): raise FileExistsError(
-            f"a file lies at {path}: LiveDay.load goes on with the day in it; a new day needs a path of its own")
-        self._keep(state)
+            self.tickers, state.extra, own, None if universe is None else flags(index, "universe", universe)[None])
+        self.prior_close = None if prior_close is None else checked_closes(index, prior_close, weights)
+        self._limits, self._zone = checked_limits(min_quoted, max_move), zone_of(tz)
+        self.date = None if date is None else str(self._panel.dates[0])
+        refuse_disorder(self.times)
+        self._closed = after_close(self.times, session, self.date, self._zone)
+        self._begin(path, dict(session=session, tz=tz))
+        self._say_differences(costs is None and own is not None)
+
+# %% ../nbs/42_live.ipynb #e-differences
+@patch
+def _say_differences(self: LiveDay, costs_taken) -> None:
+    "UserWarnings: where the day differs from those that the policy was trained on, and what was taken from them."
+    told = differences(getattr(self.policy, "context", None), self._panel, self.date is not None)
+    if costs_taken: told.append("no costs were given: those that the policy was trained with are used; give zeros for "
+                                "none")
+    if self._closed.any():
+        rest = [x for x, closed in zip(self.times, self._closed) if closed]
+        told.append(f"the session closes early: nothing can be exited at {', '.join(rest)}, which are not asked for, "
+                    f"and {self.times[-1]} takes the closing prices")
+    for text in told: warnings.warn(text, UserWarning, stacklevel=3)
 
 # %% ../nbs/42_live.ipynb #e-panel
 @patch
@@ -234,71 +101,150 @@ def _extra(self: LiveDay, given):
     K = 0 if self._panel.extra is None else self._panel.extra.shape[-1]
     if (given is None) == (K > 0):
         raise ValueError(f"extra is {'missing' if K else 'given'}, and the day was made with n_extra={K}")
-    return _numbers(self._index, "extra", given, (K,)).astype(np.float32) if K else None
+    return numbers(self._index, "extra", given, (K,)).astype(np.float32) if K else None
+
+# %% ../nbs/42_live.ipynb #e-heard
+@patch
+def _place(self: LiveDay, time) -> int:
+    "Which snapshot a time is; ValueError for one that is none of this day's."
+    name = time_label(time, self._zone, self.date)
+    if name not in self.times: raise ValueError(
+        f"time is {name!r}, but this day's snapshots are {', '.join(self.times)}: nothing was decided")
+    t = self.times.index(name)
+    if self._closed[t]: raise ValueError(f"{name} comes after the early close of this session: {self.times[-1]} takes "
+                                         "the closing prices; nothing was decided")
+    return t
+
+@patch
+def _heard(self: LiveDay, t, row, halted, extra, real):
+    "The numbers of a snapshot, and which quotes were set aside, (N,) bool."
+    s, real = self._state, flags(self._index, "real", real)
+    known = last_mark(s.returns[0, :t])[-1] if t else np.zeros(len(row), np.float32)
+    odd = implausible(row, known, self._limits[1]) & ~real
+    if t and self._limits[0]: odd |= stale(row, s.returns[0, t - 1]) & ~real
+    row = np.where(odd, np.float32(np.nan), row)
+    tradable = ~np.isnan(row) & ~flags(self._index, "halted", halted)
+    return dict(returns=row, tradable=tradable, extra=self._extra(extra)), odd
 
 # %% ../nbs/42_live.ipynb #e-next
 @patch
-def _next(self: LiveDay, t, heard) -> DayState:
-    "The state after snapshot t."
+def _next(self: LiveDay, base: DayState, t, heard, odd, sent) -> DayState:
+    "The state after snapshot t, decided from the one before it."
     now = (np.arange(self._panel.T) == t)[:, None]
-    arrays = {k: np.where(now if x.ndim == 1 else now[..., None], x, getattr(self._state, k))
+    arrays = {k: np.where(now if x.ndim == 1 else now[..., None], x, getattr(base, k))
               for k, x in heard.items() if x is not None}
-    state = self._state._replace(**arrays)
-    return _after_deciding(self.policy, self._panel_of(state), state, t)
+    state = base._replace(**arrays, odd=odd)
+    state = after_deciding(self.policy, self._panel_of(state), state, t, sent)
+    return state._replace(answers=state.answers | {t: self._answer(state, t, sent)})
+
+# %% ../nbs/42_live.ipynb #e-answer
+@patch
+def _answer(self: LiveDay, s: DayState, t, sent) -> pd.DataFrame:
+    "One row per stock of the book that is exited at t; those that were sent keep the row that they had."
+    w, closing, old = self._panel.weights[0], t == self._panel.T - 1, self._state.answers.get(t)
+    at = np.flatnonzero((s.exit_step == t) & (w != 0) & ~sent)
+    table = pd.DataFrame({"weight": w[at] * (1 - s.done[at]), "return": s.returns[0, t, at],
+                          "probability": np.nan if closing else s.chance[at],
+                          "reason": "close" if closing else "policy"}, index=self._index.take(at))
+    if old is None or not sent.any(): return table
+    table = pd.concat([old[old.index.isin(self._index[sent])], table])
+    return table.iloc[np.argsort(self._index.get_indexer(table.index))]
+
+# %% ../nbs/42_live.ipynb #e-doubts
+def _some(tickers, n=6): return ", ".join(tickers[:n]) + f" and {len(tickers) - n} more" * (len(tickers) > n)
+
+@patch
+def _doubts(self: LiveDay, state: DayState, t, held) -> list[str]:
+    "What is not plausible about a snapshot, a sentence each."
+    time, (least, most), out = self.times[t], self._limits, []
+    again = f"they are taken as not quoted; send the right list for {time}, or name them in real= if they are right"
+    w, quoted = np.abs(self._panel.weights[0].astype(np.float64)) * held, ~np.isnan(state.returns[0, t])
+    if state.odd.any(): out.append(
+        f"quotes of {state.odd.sum()} stocks at {time} are implausible, further than max_move={most:g} from the last "
+        f"quote or prior close, or all as at the snapshot before: {_some(self._index[state.odd])}: {again}")
+    if (share := w[quoted].sum() / max(w.sum(), 1e-300)) < least and w.any(): out.append(
+        f"prices at {time} are for {share:.0%} of the held weight, less than min_quoted={least:g}; without a quote: "
+        f"{_some(self._index[~quoted & (w > 0)])}: held; send the whole list for {time} if there is one")
+    return out
+
+# %% ../nbs/42_live.ipynb #e-base
+@patch
+def _base(self: LiveDay, t, skip) -> DayState:
+    "The state that snapshot t is decided from; ValueError where it comes out of order, or skips others."
+    s, time = self._state, self.times[t]
+    if t < s.last and not s.decided[t]: raise ValueError(
+        f"{time} was skipped and {self.last} has been decided: it counts as not quoted, go on with the next; nothing "
+        "was decided")
+    if s.decided[t]: return self._past[-1] if t == s.last else s
+    if (missed := self._between(s.last, t)) and not skip: raise ValueError(
+        f"{time} skips {', '.join(missed)}, at which every stock would count as not quoted: nothing was decided; give "
+        f"time={missed[0]!r}, or skip=True if no prices will ever come for {'it' if len(missed) == 1 else 'them'}")
+    return s
+
+@patch
+def _between(self: LiveDay, last, t) -> list[str]:
+    "The snapshots after the last one and before t at which something could have been exited."
+    return [x for x, closed in zip(self.times[last + 1:t], self._closed[last + 1:t]) if not closed]
+
+# %% ../nbs/42_live.ipynb #e-decided-anew
+@patch
+def _decided(self: LiveDay, t, base, heard, odd) -> DayState:
+    "The state after a snapshot was heard: as it is where that is no news, else decided, or decided again."
+    s = self._state
+    if t < s.last: refuse_other(self._panel, s, t, heard, np.ones(self._panel.N, bool))
+    if t < s.last: return s
+    if not s.decided[t]: return self._next(base, t, heard, odd, np.zeros(self._panel.N, bool))
+    heard, sent = corrected(s, t, heard), s.exit_step == t
+    refuse_other(self._panel, s, t, heard, (sent | (t == self._panel.T - 1)) & ~np.isnan(s.returns[0, t]))
+    same = all(x is None or np.array_equal(x, getattr(s, k)[0, t], equal_nan=True) for k, x in heard.items())
+    if same and (odd == s.odd).all(): return s
+    return self._next(base._replace(done=s.done, gain=s.gain), t, heard, odd, sent)._replace(confirmed=s.confirmed)
 
 # %% ../nbs/42_live.ipynb #e-decide
 @patch
 def decide(
     self: LiveDay,
-    time: str,    # one of `times`, later than what has been decided
+    time,         # one of `times`, not earlier than what has been decided; or a datetime with a zone
     prices=None,  # Series or mapping by ticker, or (N,) array; missing or NaN: not quoted
     *,
     returns=None, # instead of prices: returns since the prior close, likewise
     halted=(),    # quoted, but cannot be traded now: tickers, or true and false by ticker or as an (N,) array
     extra=None,   # (N, K) array, or DataFrame by ticker, where the day was made with n_extra=K
+    skip: bool = False,  # go on, although no prices came for snapshots before this one
+    dry: bool = False,   # answer, and change nothing
+    real=(),      # stocks whose quote is right although it is further than max_move from the one before: like `halted`
 ) -> pd.DataFrame:
     """What to exit now, one row per stock: weight, return, probability (NaN where the policy gives none, or the day
-    closes), reason ("policy" or "close"). The same call again gets the same answer; snapshots that are passed over
-    count as not quoted, and a UserWarning says so.
+    closes), reason ("policy" or "close"). The same call again gets the same answer; other numbers for the last snapshot
+    are a correction. A UserWarning names stocks whose quotes were set aside, and snapshots that were skipped.
 
-    Raises ValueError for another day's time, other numbers than a snapshot was decided with, a snapshot that was
-    skipped, unknown tickers, and prices that are not positive; TypeError for what is no number."""
-    if str(time) not in self.times: raise ValueError(
-        f"time is {str(time)!r}, but this day's snapshots are {', '.join(self.times)}: nothing was decided")
-    t, before = self.times.index(str(time)), self._state
-    row = _checked_returns(self._index, time, prices, returns, self.prior_close)
-    tradable = ~np.isnan(row) & ~_flags(self._index, "halted", halted)
-    heard = dict(returns=row, tradable=tradable, extra=self._extra(extra))
-    if before.decided[t]: _refuse_other(before, self.times, self.tickers, t, heard)
-    elif before.last > t: raise ValueError(f"{time} was skipped and {self.last} has been decided: it counts as not "
-                                           "quoted, go on with the next; nothing was decided")
-    else:
-        self._keep(self._next(t, heard))
-        if missed := self.times[before.last + 1:t]:
-            warnings.warn(f"{', '.join(missed)} skipped before {time}: taken as not quoted, every stock was held",
-                          UserWarning, stacklevel=2)
-    return self._exits_at(t)
-
-# %% ../nbs/42_live.ipynb #e-exits-at
-@patch
-def _exits_at(self: LiveDay, t) -> pd.DataFrame:
-    "One row per stock of the book that was exited at t."
-    s, w, closing = self._state, self._panel.weights[0], t == self._panel.T - 1
-    at = np.flatnonzero((s.exit_step == t) & (w != 0))
-    return pd.DataFrame({"weight": w[at], "return": s.returns[0, t, at],
-                         "probability": np.nan if closing else s.chance[at],
-                         "reason": "close" if closing else "policy"}, index=self._index.take(at))
+    Raises ValueError for another day's time, a snapshot that would skip others, or was skipped, other numbers where an
+    exit was given, unknown tickers, and prices that are not positive; TypeError for what is no number."""
+    t, last = self._place(time), self._state.last
+    base = self._base(t, skip)
+    given, row = checked_returns(self._index, self.times[t], prices, returns, self.prior_close)
+    heard, odd = self._heard(t, row, halted, extra, real)
+    new = self._decided(t, base, heard, odd)
+    doubts = self._doubts(new, t, base.held) if t >= last else []
+    if missed := self._between(last, t): doubts.append(
+        f"{', '.join(missed)} skipped before {self.times[t]}: taken as not quoted, every stock was held")
+    if new is not self._state and not dry:
+        event = self._event(new, t, given, returns is None, halted, extra, real)
+        self._keep(new, event, [*self._past, base] if t > last else self._past)
+    for text in doubts: warnings.warn(text, UserWarning, stacklevel=2)
+    return new.answers[t].copy()
 
 # %% ../nbs/42_live.ipynb #e-status
 @patch
 def status(self: LiveDay) -> pd.DataFrame:
-    """Every stock: state (held; not quoted or halted: held too; left; no weight), weight, return (at the exit, or so
-    far), probability (when it was last asked for), and the snapshot at which it left."""
+    """Every stock: state (held; not quoted, implausible or halted: held too; left; no weight), weight, return (at the
+    exit, or so far), probability (when it was last asked for), and the snapshot at which it left."""
     s, p, t = self._state, self._panel, self._state.last
     w, state = p.weights[0], np.full(p.N, "held", object)
     if t >= 0:
         state[~s.tradable[0, t]] = "halted"
         state[np.isnan(s.returns[0, t])] = "not quoted"
+        state[s.odd & np.isnan(s.returns[0, t])] = "implausible"
     state[~s.held], state[w == 0] = "left", "no weight"
     at = np.where(s.held, max(t, 0), s.exit_step)
     left = np.where(~s.held & (w != 0), p.times.astype(object)[s.exit_step], "")
@@ -310,8 +256,13 @@ LiveDay.exit_steps = property(lambda self: self._state.steps,
                               doc="(N,) int64, the snapshot of each stock's exit; T-1 for what is still held.")
 LiveDay.last = property(lambda self: None if self._state.last < 0 else self.times[self._state.last],
                         doc="The snapshot that was decided last, None before the first.")
-LiveDay.skipped = property(lambda self: [x for x, on in zip(self.times[:max(self._state.last, 0)], self._state.decided)
-                                         if not on], doc="The snapshots that were passed over.")
+
+@patch
+@property
+def skipped(self: LiveDay) -> list[str]:
+    "The snapshots that were passed over."
+    done = self._state.decided | self._closed
+    return [x for x, on in zip(self.times[:max(self._state.last, 0)], done) if not on]
 
 # %% ../nbs/42_live.ipynb #e-repr
 @patch
@@ -322,78 +273,107 @@ def __repr__(self: LiveDay) -> str:
     return f"LiveDay {self._panel.dates[0]}: " + "; ".join(parts)
 
 # %% ../nbs/42_live.ipynb #e-file
-_FORMAT = 1  # of the file of a live day
+_FORMAT = 2  # of the journal of a live day; format 1 was rewritten at every call
 
-def _stamp(path):
-    "Which file lies there; None for none."
-    try: s = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError): return None
-    return str(path), s.st_ino, s.st_mtime_ns
+def _millionths(chance): return np.rint(np.where(np.isnan(chance), -1, 1e6 * chance)).astype("<i4")
+
+@patch
+def _event(self: LiveDay, state: DayState, t, given, priced, halted, extra, real) -> dict:
+    "A decision, as the journal has it."
+    def named(x, name): return self._index[flags(self._index, name, x)].tolist() or None
+    return dict(call="decide", time=self.times[t], **{"prices" if priced else "returns": given},
+                halted=named(halted, "halted"), real=named(real, "real"), extra=self._extra(extra),
+                exits=state.answers[t].index.tolist(), chance=b64encode(_millionths(state.chance)).decode())
 
 # %% ../nbs/42_live.ipynb #e-write
 @patch
-def _write(self: LiveDay, path, state) -> None:
-    p, on, out = self._panel, state.decided, io.BytesIO()
-    arrays = dict(tickers=p.tickers, times=p.times, dates=p.dates, signals=p.signals[0], weights=p.weights[0],
-                  prior_close=self.prior_close, costs=p.costs, universe=None if p.universe is None else p.universe[0],
-                  decided=on, exit_step=state.exit_step, chance=state.chance, returns=state.returns[0, on],
-                  tradable=state.tradable[0, on], extra=None if state.extra is None else state.extra[0, on])
-    np.savez(out, **{k: a for k, a in arrays.items() if a is not None})
-    write_sealed(path, "live day", _FORMAT, out.getvalue())
+def _begin(self: LiveDay, path, about) -> None:
+    "The first line of the day; it is written where there is a path."
+    p, (least, most) = self._panel, self._limits
+    self._events = [dict(
+        call="begin", tickers=self.tickers, times=self.times, date=self.date, signals=p.signals[0],
+        weights=p.weights[0], prior_close=self.prior_close, costs=p.costs,
+        universe=None if p.universe is None else p.tickers[p.universe[0]],
+        n_extra=0 if p.extra is None else p.extra.shape[3], min_quoted=least, max_move=most if most < np.inf else None,
+        **about)]
+    if path is not None and Path(path).exists(): raise FileExistsError(
+        f"a file lies at {path}: LiveDay.load goes on with the day in it; a new day needs a path of its own")
+    self.path = path
+
+# %% ../nbs/42_live.ipynb #e-path
+@patch
+def save(self: LiveDay, path: str | os.PathLike) -> None:
+    "Write the journal so far to another file, whole or not at all; the policy is not in it."
+    if Path(path).absolute() != self.path: Journal.new(Path(path).absolute(), "live day", _FORMAT, *self._events)
+
+@patch
+def _go_on_at(self: LiveDay, path) -> None:
+    self._journal = None if path is None else Journal.new(Path(path).absolute(), "live day", _FORMAT, *self._events)
+
+LiveDay.path = property(lambda self: None if self._journal is None else self._journal.path, LiveDay._go_on_at,
+                        doc="The absolute path of the journal; None: the day is not written.")
 
 # %% ../nbs/42_live.ipynb #e-keep
 @patch
-def _keep(self: LiveDay, state) -> None:
-    "Write the state first, where it is written; then it counts."
-    if self.path is not None:
-        now = _stamp(self.path)
-        if self._stamp and now and self._stamp[0] == now[0] and self._stamp != now: raise RuntimeError(
-            f"{self.path} was written by somebody else: only one process may decide a day; nothing was decided")
-        self._write(self.path, state)
-        self._stamp = _stamp(self.path)
-    self._state = state
-
-# %% ../nbs/42_live.ipynb #e-save
-@patch
-def save(self: LiveDay, path: str | os.PathLike) -> None:
-    "Write the day as it stands, whole or not at all; the policy is not in it."
-    self._write(path, self._state)
+def _keep(self: LiveDay, state, event, past) -> None:
+    "Write the line first, where there is a journal; then it counts."
+    event = event | {"at": datetime.now(timezone.utc).isoformat(timespec="milliseconds")}
+    if self._journal is not None: self._journal.add(event)
+    self._events.append(event)
+    self._state, self._past = state, past
 
 # %% ../nbs/42_live.ipynb #e-decided-again
-def _decided_again(cls, policy, f):
-    "The day of a file's arrays, decided once more by this policy, and the state that is in the file."
-    with quietly():  # what the book lacks was said when the day was made
-        day = cls(policy, f["tickers"], f["signals"], f["weights"], times=f["times"], date=f["dates"][0],
-                  n_extra=f["extra"].shape[-1] if "extra" in f else 0,
-                  **{k: f.get(k) for k in ("prior_close", "costs", "universe")})
-    for k, t in enumerate(np.flatnonzero(f["decided"])):
-        day._state = day._next(t, {x: f[x][k] if x in f else None for x in ("returns", "tradable", "extra")})
-    return day, day._state._replace(exit_step=f["exit_step"], chance=f["chance"])
+def _array(values): return None if values is None else np.array(values, np.float64)
+
+@patch
+def _again(self: LiveDay, event) -> None:
+    "One call of a journal once more; ValueError where the policy decides otherwise."
+    args = {k: v for k, v in event.items() if k not in ("call", "at", "exits", "chance")}
+    if event["call"] not in ("decide", "fill", "undo", "confirm"): raise KeyError(event["call"])  # see 43_fills
+    if event["call"] != "decide": return getattr(self, event["call"])(**args)
+    args |= {k: _array(args[k]) for k in ("prices", "returns", "extra") if k in args}
+    out, N = self.decide(**args, skip=True), self._panel.N
+    exits = np.bincount(self._index.get_indexer([*out.index, *event["exits"]]), minlength=N) == 1
+    chance = np.frombuffer(b64decode(event["chance"]), "<i4")
+    other = np.flatnonzero(exits | (np.abs(_millionths(self._state.chance) - chance) > 1))
+    if len(other): raise ValueError(f"was decided by another policy: asked again, this one disagrees on {len(other)} "
+                                    f"stocks, the first {self.tickers[other[0]]}; give the one that decided so far")
+
+# %% ../nbs/42_live.ipynb #e-rebuilt
+def _rebuilt(cls, policy, events):
+    "The day that a journal tells of, all its calls made once more."
+    if events[0].get("call") != "begin": raise KeyError("begin")
+    first = {k: v for k, v in events[0].items() if k != "call"}
+    arrays = {k: _array(first.get(k)) for k in ("signals", "weights", "prior_close")}
+    costs = first.get("costs") or np.zeros((2, len(first["tickers"])))
+    with quietly():  # what there was to say was said when it happened
+        day = cls(policy, first.pop("tickers"), **first | arrays | dict(costs=np.float32(costs)))
+        for event in events[1:]: day._again(event)
+    day._events = events
+    return day
 
 # %% ../nbs/42_live.ipynb #e-load
 @patch
 @classmethod
 def load(
     cls: LiveDay,
-    path: str | os.PathLike,  # of a file that `save`, or a day with a path, wrote
+    path: str | os.PathLike,  # of a journal that `save`, or a day with a path, wrote
     policy,                   # the one that decided so far; it is asked again, and must say the same
     date=None,                # the day that it should be; None: whatever day it is
 ) -> LiveDay:
-    """The day that was saved; it goes on where it was, and on writing to this file (set `path` to None to stop).
+    """The day of a journal; it goes on where it was, and on writing to this file (set `path` to None to stop).
 
     Raises FileNotFoundError where there is no file, ValueError where it is damaged, is another day's, or the policy
-    would have decided otherwise."""
-    f = read_arrays(path := Path(path), "live day", _FORMAT)
-    try: self, kept = _decided_again(cls, policy, f)
-    except KeyError as e: raise ValueError(f"{path} holds what no live day holds: {e} is missing") from e
-    if date is not None and (day := as_dates([date])[0]) != f["dates"][0]:
-        raise ValueError(f"{path} is the day {f['dates'][0]}, not {day}: give the file of the day")
-    other = np.flatnonzero((kept.exit_step != self._state.exit_step) |
-                           ~np.isclose(kept.chance, self._state.chance, rtol=0, atol=1e-6, equal_nan=True))
-    if len(other): raise ValueError(f"{path} was decided by another policy: asked again, this one disagrees on "
-                                    f"{len(other)} stocks, the first {self.tickers[other[0]]}; give the one that "
-                                    "decided so far")
-    self._state, self.path, self._stamp = kept, path, _stamp(path)
+    would have decided otherwise; a UserWarning says that its last call was cut off before it answered."""
+    journal, events = Journal.read(Path(path).absolute(), "live day", _FORMAT)
+    have = events[0].get("date")
+    if date is not None and (day := str(as_dates([date])[0])) != have:
+        raise ValueError(f"{path} is the day {have}, not {day}: give the file of the day")
+    try: self = _rebuilt(cls, policy, events)
+    except (KeyError, TypeError, AttributeError) as e:
+        raise ValueError(f"{path} holds what no live day holds: {type(e).__name__} {e}") from e
+    except ValueError as e: raise ValueError(f"{path}: {e}") from e
+    self._journal = journal
     return self
 
 # %% ../nbs/42_live.ipynb #e-replay
@@ -406,8 +386,8 @@ def replay(
     for d in range(panel.D):
         with quietly():  # what the book lacks was said when the panel was made
             day = LiveDay(policy, panel.tickers, panel.signals[d], panel.weights[d], times=panel.times, n_extra=K,
-                          date=panel.dates[d], costs=panel.costs,
-                          universe=None if panel.universe is None else panel.universe[d])
+                          costs=np.zeros((2, panel.N)) if panel.costs is None else panel.costs, date=panel.dates[d],
+                          universe=None if panel.universe is None else panel.universe[d], min_quoted=0, max_move=None)
         for t, time in enumerate(panel.times):
             day.decide(time, returns=panel.returns[d, t], halted=~panel.tradable[d, t],
                        extra=panel.extra[d, t] if K else None)

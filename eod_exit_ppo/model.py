@@ -62,7 +62,9 @@ def _linear_from(generator: torch.Generator) -> Callable[[int, int], nn.Linear]:
     "nn.Linear with its usual initial weights, drawn from `generator` and not from the global state."
     def linear(n_in, n_out):
         layer, bound = nn.Linear(n_in, n_out, device="meta"), n_in**-0.5  # of the right shape, without weights
-        def draw(*shape): return nn.Parameter(torch.empty(shape).uniform_(-bound, bound, generator=generator))
+        def draw(*shape):
+            first = torch.empty(shape, dtype=torch.float32)  # whatever torch's default is
+            return nn.Parameter(first.uniform_(-bound, bound, generator=generator))
         layer.weight, layer.bias = draw(n_out, n_in), draw(n_out)
         return layer
     return linear
@@ -106,6 +108,7 @@ class ActorCritic(nn.Module):
         self.logit_head = linear(H, 1)
         self.v_fc1, self.v_bn1, self.v_fc2 = linear(H, H), nn.BatchNorm1d(H), linear(H, 1)
         for h in HEADS[1:]: setattr(self, h.module, linear(H, 1) if h.wanted(stock_value) else None)
+        self.float()
 
 # %% ../nbs/21_model.ipynb #e-encode
 @patch

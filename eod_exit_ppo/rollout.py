@@ -308,7 +308,7 @@ def draw_actors(
     generator: torch.Generator,
 ) -> torch.Tensor:  # (B, N) bool, `how_many` True per day
     "A fresh subsample of the stocks for each day, without replacement."
-    keys = torch.rand(n_days, n_stocks, generator=generator, device=generator.device)
+    keys = torch.rand(n_days, n_stocks, dtype=torch.float32, generator=generator, device=generator.device)
     chosen = torch.zeros_like(keys, dtype=torch.bool)
     return chosen.scatter_(1, keys.topk(how_many, 1).indices, True)
 
@@ -321,7 +321,7 @@ def sub_books(
     "A book of its own from some stocks of each day, its weights normalized again; ValueError for a size below 1."
     if size is not None and size < 1: raise ValueError(f"stock_subsample is {size}: give at least 1, or None for all")
     if size is None or size >= days.weight.shape[1]: return days
-    keys = torch.rand(days.weight.shape, generator=generator, device=days.weight.device)
+    keys = torch.rand(days.weight.shape, dtype=torch.float32, generator=generator, device=days.weight.device)
     at = keys.topk(size, 1).indices.sort(1).values
     def pick(x): return torch.take_along_dim(x, at[:, None], 2)
     w = days.weight.gather(1, at)
@@ -346,7 +346,7 @@ def rollout(
         raise ValueError(f"stock_subsample is {stock_subsample}: give at least 1, or None to let all stocks act")
     B, T, N = days.may_act.shape
     def decide(t, cell, logit):
-        u = torch.rand(B * N, generator=generator, device=days.stock.device)[cell]
+        u = torch.rand(B * N, dtype=torch.float32, generator=generator, device=days.stock.device)[cell]
         return u < torch.sigmoid(logit)
     def sampled(t): return draw_actors(B, N, stock_subsample, generator)
     few = stock_subsample is not None and stock_subsample < N

@@ -8,11 +8,12 @@ import fnmatch
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 import numpy as np
 import pandas as pd
 from .agent import FactorizedPPOEOD
+from .checks import quietly
 from .plots import plot_history
 from .bars import read_table
 from .baselines import ExitAt, Hold, LeastSquaresMC, Threshold
@@ -20,11 +21,13 @@ from .data import IntradayPanel
 from .evaluate import exits_by_name
 from .exits import Exits
 from .files import new_folder, read_folder, write_folder
+from .live import LiveDay
 from .walk import WalkForwardResult
 
 # %% auto #0
 __all__ = ['BASELINES', 'RUN_FILES', 'read_panel', 'charge', 'costs_said', 'best_fixed_exit', 'check_out', 'write_run',
-           'keep_walk', 'read_left_out', 'read_walk', 'Judged', 'run_record', 'checkpoint', 'holds_walk', 'open_run']
+           'open_day', 'keep_walk', 'read_left_out', 'read_walk', 'Judged', 'run_record', 'checkpoint', 'holds_walk',
+           'open_run']
 
 # %% ../nbs/44_runs.ipynb #e-read-panel
 def read_panel(
@@ -39,6 +42,7 @@ def table_by_ticker(name: str, path: Path, *columns: str) -> pd.DataFrame:
     table, file = read_table(path), f"{name}: {Path(path).name}"
     lacking = [c for c in ("ticker", *columns) if c not in table]
     if lacking: raise ValueError(f"{file} lacks the column {lacking[0]}: give {', '.join(('ticker', *columns))}")
+    if not len(table): raise ValueError(f"{file} has no rows: give one per stock")
     none, tickers = table.ticker.isna(), pd.Index([str(t) for t in table.ticker], name="ticker")
     if none.any(): raise ValueError(f"{file} has no ticker in row {none.argmax()}: name every stock")
     if not tickers.is_unique:
@@ -131,6 +135,64 @@ def write_run(
         figure = plot_history(agent)["payoff"].figure
         figure.savefig(part / "history.png", dpi=120)
         plt.close(figure)
+
+# %% ../nbs/44_runs.ipynb #e-flags-of
+def flags_of(table: pd.DataFrame, column: str, path: Path) -> pd.Series | None:
+    "A column of true and false by ticker, None where there is none; ValueError for anything else in it."
+    if column not in table: return None
+    bad = ~table[column].isin([True, False])
+    if bad.any(): raise ValueError(f"{path.name} has {column} {table[column][bad].iloc[0]!r} for "
+                                   f"{table.index[bad.argmax()]}: give true or false for every ticker")
+    return table[column].astype(bool)
+
+# %% ../nbs/44_runs.ipynb #e-same-book
+def _book(path): return table_by_ticker("--book", path, "signal", "weight", "prior_close")
+
+def _same_book(day, path):
+    "Raise where a book that is given again is another one."
+    table, p = _book(path), day.panel
+    what = "than the day in the state: leave --book out, or begin another state"
+    if sorted(table.index) != sorted(day.tickers): raise ValueError(f"{path.name} has other tickers {what}")
+    table = table.loc[day.tickers]
+    given = table.assign(universe=table.weight != 0 if (now := flags_of(table, "universe", path)) is None else now)
+    for name, old in dict(signal=p.signals[0], weight=p.weights[0], prior_close=day.prior_close,
+                          universe=p.members[0]).items():
+        new = given[name].to_numpy(old.dtype)
+        other = (new != old) & ((new == new) | (old == old))
+        if other.any(): raise ValueError(f"{path.name} has another {name} for {day.tickers[other.argmax()]} {what}")
+
+# %% ../nbs/44_runs.ipynb #e-new-day
+def _new_day(policy, record, state, path, date, times, costs, keep, how):
+    "A day of a book, as its first call gives it."
+    if path is None or date is None:
+        raise ValueError(f"there is no day at {state} yet: begin it with --book and --date")
+    context = getattr(policy, "context", None)
+    table, times = _book(path), times or record.get("snapshots") or (context or {}).get("snapshots")
+    if times is None: raise ValueError("the run does not say its snapshots: give --times, the close last")
+    day = partial(LiveDay, policy, table.index, table.signal, table.weight, times=times, date=date,
+                  prior_close=table.prior_close, universe=flags_of(table, "universe", path), **how)
+    free, known = np.zeros((2, len(table))), record.get("costs_bps") or {"": None}
+    if costs == (None, None) and context and None in known.values(): return day(path=state if keep else None)  # its own
+    with quietly(): charged = charge(day(costs=free).panel, *costs, record).costs
+    return day(costs=free if charged is None else charged, path=state if keep else None)
+
+# %% ../nbs/44_runs.ipynb #e-open-day
+def open_day(
+    policy,               # of the run
+    record: dict,         # what the run says of itself
+    state: Path,          # file of the day; where there is none, it is begun
+    book: Path | None = None,  # to begin a day; or to compare with it
+    date: str | None = None,
+    times: list[str] | None = None,  # to begin a day; None: those of the run
+    costs: tuple = (None, None),     # of an early exit and at the close, as `charge` takes them
+    keep: bool = True,               # write a new day to its file
+    **how,                           # further options of LiveDay, to begin a day
+) -> LiveDay:
+    "The day in a file, or a new one. Raises what `LiveDay` and `LiveDay.load` raise, and ValueError for another book."
+    if not state.exists(): return _new_day(policy, record, state, book, date, times, costs, keep, how)
+    day = LiveDay.load(state, policy, date=date)
+    if book is not None: _same_book(day, book)
+    return day
 
 # %% ../nbs/44_runs.ipynb #e-keep
 _FORMAT = 1  # of a kept walk

@@ -280,7 +280,8 @@ def test_real_days(file, universe):
             if not len(at): continue  # nothing was held
             day = LiveDay(policies[name], panel.tickers[at], panel.signals[d, at], panel.weights[d, at],
                           times=panel.times, prior_close=prior[d, at], date=panel.dates[d],
-                          universe=None if panel.universe is None else panel.universe[d, at])
+                          universe=None if panel.universe is None else panel.universe[d, at],
+                          min_quoted=0, max_move=None)  # the panel has every move that is in the file
             for t, time in enumerate(panel.times): day.decide(time, prices[d, t, at])
             np.testing.assert_array_equal(day.exit_steps, steps[name][d, at], f"{name} on {panel.dates[d]}")
 

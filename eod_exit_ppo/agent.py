@@ -25,7 +25,7 @@ from .machine import dtype_of, on_own_threads, pick_device, progress_bar, stoppi
 from .model import ActorCritic, fold_model, refresh_statistics
 from .objective import Term
 from .policy import LearnedPolicy, check_widths, not_finite
-from .ppo import ppo_update
+from .ppo import adam, ppo_update
 from .rollout import Days, Rollout, StartRule, rollout, sample_rows, sub_books
 from .terms import as_objective
 
@@ -60,13 +60,6 @@ def _hold_out(panel, n_train_days):
             return panel, panel
         n_train_days = panel.D - panel.D // 3
     return (panel, panel) if n_train_days == panel.D else panel.split(n_train_days)
-
-# %% ../nbs/26_agent.ipynb #e-helpers-2
-def _adam(model, config):
-    "Adam, in its fused form where the device has one."
-    kw = dict(lr=config.lr, betas=(0.9, config.adam_beta2))
-    try: return torch.optim.Adam(model.parameters(), fused=True, **kw)
-    except RuntimeError: return torch.optim.Adam(model.parameters(), **kw)
 
 # %% ../nbs/26_agent.ipynb #e-helpers-2-seeds
 def _seeds(seed):
@@ -195,7 +188,7 @@ def _fresh_network(self: FactorizedPPOEOD, widths):
                              torch.Generator().manual_seed(first)).to(self.device).eval()
     if self.config.initial_exit is not None: _start_at(self.model, self.config.initial_exit)
     if self.start is not None: _nothing_to_add(self.model)
-    self.optimizer = _adam(self.model, self.config)
+    self.optimizer = adam(self.model, self.config)
 
 # %% ../nbs/26_agent.ipynb #e-fresh-ready
 @patch
@@ -210,9 +203,7 @@ def _ready(self: FactorizedPPOEOD, panel):
 @property
 def policy(self: FactorizedPPOEOD) -> LearnedPolicy:
     "What has been learned so far, as a policy of its own; it stays as it is when training goes on."
-    policy = LearnedPolicy(self.model, self.features, self.threads, self.start, self.limits)
-    policy.context = self.context
-    return policy
+    return LearnedPolicy(self.model, self.features, self.threads, self.start, self.limits, self.context)
 
 # %% ../nbs/26_agent.ipynb #e-look-history
 @patch

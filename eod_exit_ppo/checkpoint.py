@@ -309,13 +309,14 @@ def load(
     path: str | os.PathLike,  # of a checkpoint
     features: str | FeatureSet | Callable | None = None,  # needed where the agent was trained with a function
     threads: int = 1,         # torch's, while it decides
+    start=None,               # needed where the agent started from a rule of one's own
 ) -> LearnedPolicy:
     "The policy in a checkpoint, with its context. Raises what `FactorizedPPOEOD.load` raises."
     state = read_state(path := Path(path))
-    features = features_to_use(state["features"], features)
+    features, start = features_to_use(state["features"], features), start_to_use(state["start"], start)
+    if start is not None: start = StartRule(start, float(state["unit"]), state["config"].start_scale)
+    limits = None if state["limits"] is None else Limits(**state["limits"])
     with as_bad_checkpoint(path):
         model = ActorCritic(*state["widths"], state["config"].hidden, state["config"].credit == "stock")
         model.load_state_dict(state["model"])
-    self = cls(model.eval(), features, threads)
-    self.context = state.get("context")
-    return self
+    return cls(model.eval(), features, threads, start, limits, state.get("context"))

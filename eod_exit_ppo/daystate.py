@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from .exits import check_exit_steps, may_act
+from .limits import Book, ticker_rank
 from .model import ExitHead
-from .rollout import Book
+from .weights import normalize_neutral
 
 # %% auto #0
 __all__ = []
@@ -70,10 +71,9 @@ def _asked_steps(policy, panel, state, t):
 def _book_of(policy, panel, state):
     "The book of a day under way, within the limits that the policy brings along, if it does."
     limits = getattr(policy, "limits", None)
-    return Book(torch.from_numpy(may_act(panel)), torch.from_numpy(state.steps[None]),
-                **{} if limits is None else dict(limits=limits))
+    return Book(torch.from_numpy(may_act(panel)), torch.from_numpy(state.steps[None]), limits,
+                torch.from_numpy(normalize_neutral(panel.weights)), ticker_rank(panel))
 
-# %% ../nbs/50_daystate.ipynb #e-decided-after-deciding
 def after_deciding(policy, panel, state, t, sent):
     "The state after the exits of snapshot t, which has been heard; those that were `sent` stay."
     book, said = _book_of(policy, panel, state), state.said

@@ -47,11 +47,12 @@ class LearnedPolicy:
         threads: int = 1,      # torch's, while it decides
         start: StartRule | None = None,  # the rule that the network adds to
         limits: Limits | None = None,    # of the book, while it decides
+        context: dict | None = None,     # what it was trained on, see 08_context
     ):
         if broken := not_finite(model):
             raise ValueError(f"{broken}, so it cannot decide: load an earlier checkpoint")
         self.features, self.widths, self.threads = features, (model.stock_feat_dim, model.context_dim), threads
-        self.start, self.limits = start, limits
+        self.start, self.limits, self.context = start, limits, context
         self._net = fold_model(copy.deepcopy(model).double().requires_grad_(False))
 
     def _days(self, panel, t=None):

@@ -192,6 +192,13 @@ def minibatch_step(
     optimizer.step()
     return stats
 
+# %% ../nbs/24_ppo.ipynb #e-adam
+def adam(model, config):
+    "Adam, in its fused form where the device has one."
+    kw = dict(lr=config.lr, betas=(0.9, config.adam_beta2))
+    try: return torch.optim.Adam(model.parameters(), fused=True, **kw)
+    except RuntimeError: return torch.optim.Adam(model.parameters(), **kw)
+
 # %% ../nbs/24_ppo.ipynb #e-update
 def ppo_update(
     model: ActorCritic,          # in evaluation mode, its statistics frozen

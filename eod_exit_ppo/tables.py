@@ -409,8 +409,7 @@ def when(rows, layout, zone):
     "Day number and milliseconds since midnight of each row on the exchange's clock."
     single, tz = "timestamp" in rows.table, layout.tz
     codes, found = (_timestamps if single else _dates_and_times)(rows, layout)
-    naive = found.dt.tz is None
-    if naive and (tz is zone is None or not single and None in (tz, zone)):  # on the exchange's clock already
+    if (naive := found.dt.tz is None) and (tz is zone is None or not single and None in (tz, zone)):
         return tuple(x[codes] for x in day_and_ms(found))
     if naive and tz is None:
         raise ValueError(f"{rows.where}: the timestamps have no time zone: give it, e.g. tz='America/New_York'")

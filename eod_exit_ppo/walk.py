@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import torch
 from joblib import Parallel, delayed
-from .agent import FactorizedPPOEOD
 from .checks import as_array, once, patch, place, whole_number
 from .config import PPOConfig
 from .data import IntradayPanel, Shown
@@ -24,16 +23,16 @@ from .evaluate import compare, gain_in_sample
 from .exits import Exits
 from .features import FeatureSet
 from .files import locked
+from .fit import FitAgent
 from .identity import Elsewhere
 from .limits import Limits
 from .machine import progress_bar, using_threads
 from .objective import Term
 from .style import COLOURS
-from .terms import as_objective
 from .walk_store import KeptWalk, Unit, configurations, identities, walk_record
 
 # %% auto #0
-__all__ = ['WalkForward', 'check_folds', 'plot_folds', 'fit_seed', 'FitAgent', 'WalkForwardResult', 'walk_forward']
+__all__ = ['WalkForward', 'check_folds', 'plot_folds', 'fit_seed', 'WalkForwardResult', 'walk_forward']
 
 # %% ../nbs/34_walk.ipynb #e-splitter
 @dataclass(frozen=True)
@@ -157,47 +156,6 @@ def fit_seed(
 ) -> int:       # below 2^63
     "Where the generator of one fit starts."
     return int(np.random.SeedSequence(root, spawn_key=(fold, seed)).generate_state(1, np.uint64)[0]) // 2
-
-# %% ../nbs/34_walk.ipynb #e-fit-agent
-@dataclass(frozen=True)
-class FitAgent:
-    "Fits the agent: from training days and a seed to what it has learned. TypeError for a config that is none."
-    config: PPOConfig | None = None  # None: the default recipe
-    device: str = "cpu"              # "cpu", "cuda" or "auto"
-    features: str | FeatureSet | Callable | None = None  # None: those that the config names
-    objective: Term | str | Callable | None = None  # what a day is worth; None: its payoff
-    limits: Limits | None = None     # hard limits of the book
-    start: Callable | None = None    # fits the rule that the network adds to, such as LeastSquaresMC.fit
-
-    def __post_init__(self):
-        object.__setattr__(self, "objective", as_objective(self.objective))
-        if self.config is None: object.__setattr__(self, "config", PPOConfig())
-        if not isinstance(self.config, PPOConfig):
-            raise TypeError(f"config is a {type(self.config).__name__}: give a PPOConfig")
-
-    @property
-    def settings(self) -> dict:
-        "What the fit states of itself, for a record and its refusals."
-        given = self.config.features if self.features is None else self.features
-        name = getattr(given, "name", getattr(given, "__name__", str(given)))
-        return {**asdict(self.config), "device": self.device, "features": name,
-                "objective": repr(self.objective), "limits": repr(self.limits),
-                "start": getattr(self.start, "__qualname__", repr(self.start))}
-
-# %% ../nbs/34_walk.ipynb #e-fit-call
-@patch
-def __call__(
-    self: FitAgent,
-    train: IntradayPanel,  # the days to fit on
-    seed: int,             # of the agent's generators
-):                         # LearnedPolicy, with the training's `history`
-    "Train, without a look at any other day, on as many threads as the walk has set."
-    agent = FactorizedPPOEOD.from_panel(train, None, self.config, seed, self.device, self.features,
-                                        torch.get_num_threads(), self.objective, self.limits, self.start)
-    agent.train(progress=False, eval_every=self.config.epochs + 1)
-    policy = agent.policy
-    policy.history = agent.history.drop(columns="seconds")  # the one column that no two runs share
-    return policy
 
 # %% ../nbs/34_walk.ipynb #e-fits
 def _takes_seed(fit): return "seed" in inspect.signature(fit).parameters

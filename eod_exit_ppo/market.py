@@ -302,7 +302,8 @@ def from_bars(
     Raises ValueError naming file, row and ticker for unreadable times, prices that are not positive and finite, one bar
     with two prices, missing columns; for settings that contradict each other; if no stock-day is left."""
     rules = Rules(np.array([DAY]), span_ms("max_stale", max_stale), gap_of(max_gap),
-                  list_gap=gap_of(list_gap, "list_gap"), min_bars=share_of("min_bars", min_bars), min_quoted=share_of("min_quoted", min_quoted),
+                  list_gap=gap_of(list_gap, "list_gap"), min_bars=share_of("min_bars", min_bars),
+                  min_quoted=share_of("min_quoted", min_quoted),
                   **drop_or_keep(half_days=half_days, cut_short=cut_short, gaps=gaps, jumps=jumps))
     given = _entries(signals=signals, weights=weights, prior_close=prior_close, adjustments=adjustments,
                      dividends=dividends, close=close)

@@ -11,6 +11,7 @@ try:
     from .baselines import ExactOptimum, ExitAt, Hindsight, Hold, LeastSquaresMC, LevelRule, Threshold
     from .data import IntradayPanel, make_synthetic_data
     from .direct import DirectGradient
+    from .env import ExitEnv, ExitVectorEnv
     from .evaluate import compare
     from .features import FeatureSet, check_causal, make_features_and_context
     from .advantages import gae
@@ -23,6 +24,7 @@ try:
     from .config import PPOConfig
     from .plots import plot_history
     from .policy import LearnedPolicy
+    from .sb3 import from_sb3
     from .walk import WalkForward, walk_forward
     from .weights import normalize_neutral
 except ModuleNotFoundError as error:
@@ -41,6 +43,8 @@ __all__ = [
     "DirectGradient",
     "ExactOptimum",
     "ExitAt",
+    "ExitEnv",
+    "ExitVectorEnv",
     "Exits",
     "FactorizedPPOEOD",
     "FeatureSet",
@@ -64,6 +68,7 @@ __all__ = [
     "exposure",
     "first_exit",
     "from_bars",
+    "from_sb3",
     "gae",
     "main",
     "make_features_and_context",

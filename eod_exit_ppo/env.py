@@ -163,13 +163,13 @@ def spaces(self: DayEpisodes) -> tuple:
 
 # %% ../nbs/64_env.ipynb #e-stocks
 class StockEpisodes:
-    "Single stocks, several at once, each at its own snapshot: a stock on a day is an episode, and a step holds or exits."
+    "Single stocks, several at once, each at its own snapshot: a stock on a day is an episode; a step holds or exits."
 
     def __init__(self, panel, objective, limits, features, actions):
         for name, given, alone in (("objective", day_objective(objective), PAYOFF), ("limits", limits, None),
                                    ("actions", actions, "wishes")):
             if given != alone: raise ValueError(
-                f"{name} is {given!r}: a stock by itself knows no book, so view='stock' takes {alone!r}; give view='book'")
+                f"{name} is {given!r}: a stock by itself knows no book, so view='stock' takes {alone!r}; or view='book'")
         self.days, self.last, self.tickers = Days.of(panel, features), panel.T - 1, panel.tickers
         weight, mark = self.days.weight.numpy(), self.days.mark.numpy()
         self.pays = np.sign(weight)[:, None] * mark  # (D, T, N)
@@ -249,7 +249,8 @@ VIEWS, ACTIONS = dict(book=DayEpisodes, stock=StockEpisodes), ("wishes", "priori
 
 def episodes_of(panel, objective, limits, features, view, actions):
     "The episodes of a panel. Raises TypeError or ValueError naming the argument that does not fit."
-    if not isinstance(panel, IntradayPanel): raise TypeError(f"panel is a {type(panel).__name__}: give an IntradayPanel")
+    if not isinstance(panel, IntradayPanel):
+        raise TypeError(f"panel is a {type(panel).__name__}: give an IntradayPanel")
     if not (limits is None or isinstance(limits, Limits)):
         raise TypeError(f"limits is a {type(limits).__name__}: give Limits(...), or None")
     for name, given, known in (("view", view, VIEWS), ("actions", actions, ACTIONS)):

@@ -63,7 +63,8 @@ def set_attr(self: Sb3Env, name, value, indices=None): raise AttributeError(f"{n
 
 # %% ../nbs/65_sb3.ipynb #e-to-rest-env-method
 @patch
-def env_method(self: Sb3Env, name, *args, indices=None, **kw): raise AttributeError(f"there is no {name} of one episode")
+def env_method(self: Sb3Env, name, *args, indices=None, **kw):
+    raise AttributeError(f"there is no {name} of one episode")
 
 # %% ../nbs/65_sb3.ipynb #e-to-rest-env-is-wrapped
 @patch
@@ -168,7 +169,7 @@ def from_sb3(
 ) -> Sb3Policy:
     """A model of stable-baselines3 as a policy: `exit_steps`, and `exit_probability` where the model has probabilities.
 
-    Raises TypeError for what is no such model, and ValueError for one that was trained on another kind of environment."""
+    Raises TypeError for what is no such model, ValueError for one trained on another kind of environment."""
     if not all(hasattr(model, k) for k in ("policy", "observation_space", "action_space", "get_vec_normalize_env")):
         raise TypeError(f"model is a {type(model).__name__}: give a model of stable-baselines3, such as PPO.load(file)")
     seen, kind = model.observation_space, type(model.action_space).__name__

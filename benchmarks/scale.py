@@ -3,6 +3,7 @@
 Every point is measured in a process of its own, on a panel whose arrays are memory-mapped files in a temporary folder.
 The policy is started so that it holds nearly everything (exit probability 0.001) and hardly learns: every stock acts at
 every snapshot, which is the most that an epoch can cost. An epoch is one round of as many days as the default recipe's.
+(With --quick only the decisions have a process of their own: most of a small point would be its imports.)
 
 Memory is what the process itself holds (RssAnon of /proc/self/status, read every 2 ms, largest value): pages of the
 mapped files are not counted, because the kernel drops them whenever somebody else needs the room.
@@ -30,7 +31,7 @@ from results import table, write_section
 
 BASE = dict(D=200, T=8, N=1000, width=64)
 FULL = dict(D=[200, 800, 3200, 12800], T=[4, 8, 16, 32], N=[500, 1000, 2000, 4000], width=[32, 64, 128, 256])
-QUICK = dict(D=[32, 64, 128], T=[4, 8], N=[100, 200], width=[16, 32])
+QUICK = dict(D=[32, 64], T=[4, 8], N=[100, 200], width=[16, 32])
 WORDS = dict(D="days", T="snapshots", N="stocks", width="width")
 
 
@@ -138,12 +139,20 @@ def halves(args) -> dict:
     return dict(shares=shares, seconds=seconds, wide=float(agent.history.seconds.min()))
 
 
+PARTS = dict(point=point, decisions=decisions, halves=halves)
+
+
 # ---- all points ----
 def apart(what: str, args, **more) -> dict:
-    command = [sys.executable, __file__, "--part", what, "--threads", str(args.threads)]
+    command = [sys.executable, __file__, "--part", what, "--threads", str(args.threads),
+               "--epochs", str(args.epochs)]
     for name, value in more.items(): command += [f"--{name}", str(value)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(what: str, args, **more) -> dict:
+    return PARTS[what](argparse.Namespace(**vars(args) | more)) if args.quick else apart(what, args, **more)
 
 
 def exponent(x, y, last: int = 0) -> float:
@@ -160,7 +169,7 @@ def sweep(args, sizes) -> dict:
             at = {**base, axis: value}
             with tempfile.TemporaryDirectory(dir=args.folder) as folder:
                 write_panel(Path(folder), at["D"], at["T"], at["N"])
-                got = apart("point", args, folder=folder, width=at["width"], epochs=args.epochs, judge=int(axis == "D"))
+                got = measure("point", args, folder=folder, width=at["width"], judge=int(axis == "D"))
             found[axis].append({**at, **got})
             print(f"{axis} = {value}: {got['epoch']:.3f} s an epoch, {got['peak'] / 1e6:.0f} MB", file=sys.stderr)
     return found
@@ -214,7 +223,7 @@ def report(found, live, precisions, args) -> str:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=("point", "decisions", "halves"), help="one part, in this process, as JSON")
+    parser.add_argument("--part", choices=PARTS, help="one part, in this process, as JSON")
     parser.add_argument("--quick", action="store_true", help="small sizes, not recorded")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=5, help="measured at each point, after one that is not")
@@ -227,15 +236,15 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.part:
-        print(json.dumps(dict(point=point, decisions=decisions, halves=halves)[args.part](args)))
+        print(json.dumps(PARTS[args.part](args)))
         return
     from eod_exit_ppo.machine import has_bf16
     found = sweep(args, QUICK if args.quick else FULL)
     live = apart("decisions", args, N=args.stocks, repeats=10 if args.quick else 100)
     precisions = {}
     if has_bf16(torch.device("cpu")):
-        few = dict(seeds=1, rounds=5) if args.quick else dict(seeds=args.seeds)
-        precisions = {p: apart("halves", args, precision=p, **few) for p in ("float32", "bf16")}
+        few = dict(seeds=1, rounds=2) if args.quick else dict(seeds=args.seeds)
+        precisions = {p: measure("halves", args, precision=p, **few) for p in ("float32", "bf16")}
     text = report(found, live, precisions, args)
     print(text if args.quick else write_section("Scale", "python benchmarks/scale.py", text, args.threads))
 

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from .advantages import Credit, explained_var, give_credit, typical_return
 from .checks import patch, whole_number
 from .config import PPOConfig
+from .context import training_context
 from .data import IntradayPanel, Shown, make_synthetic_data
 from .exits import Exits
 from .features import FeatureSet, feature_set
@@ -60,11 +61,6 @@ def _hold_out(panel, n_train_days):
             return panel, panel
         n_train_days = panel.D - panel.D // 3
     return (panel, panel) if n_train_days == panel.D else panel.split(n_train_days)
-
-# %% ../nbs/26_agent.ipynb #e-helpers-2-seeds
-def _seeds(seed):
-    "Three independent seeds: for the first weights, for training, for drawing evaluation days."
-    return np.random.SeedSequence(whole_number("seed", seed)).generate_state(3).tolist()
 
 # %% ../nbs/26_agent.ipynb #e-helpers-2-days-to-train-on
 def _days_to_train_on(panel, config) -> int:
@@ -170,7 +166,7 @@ def _setup(self: FactorizedPPOEOD, panel, eval_panel, config, seed, device, feat
         widths = found
     self.objective, self.limits = as_objective(objective), limits
     self.unit = 1.0 if panel is None else typical_return(panel)
-    self._n_train, self._best = _days_to_train_on(panel, config), None
+    self._n_train, self._best, self._context = _days_to_train_on(panel, config), None, (None, 0)
     self.start = StartRule.of(start, panel and panel[:self._n_train], self.unit, config.start_scale)
     self._rows, self._sample, self._call, self._data = [], None, None, None
     self._features_record = self._panels = self._kept = None
@@ -181,7 +177,7 @@ def _setup(self: FactorizedPPOEOD, panel, eval_panel, config, seed, device, feat
 @patch
 def _fresh_network(self: FactorizedPPOEOD, widths):
     "First weights, optimizer and generators, each from a seed of its own."
-    first, draws, looks = _seeds(self.seed)
+    first, draws, looks = np.random.SeedSequence(whole_number("seed", self.seed)).generate_state(3).tolist()
     self.generator = torch.Generator(self.device).manual_seed(draws)
     self.eval_generator = torch.Generator().manual_seed(looks)
     self.model = ActorCritic(*widths, self.config.hidden, self.config.credit == "stock",
@@ -197,6 +193,15 @@ def _ready(self: FactorizedPPOEOD, panel):
     self._dtype = torch.float32 if panel is None else dtype_of(self.config.precision, self.device)
     small = panel is not None and np.prod(panel.shape) <= _KEPT
     self._days = Days.of(panel, self.features, self.device, self._dtype, start=self.start) if small else None
+
+# %% ../nbs/26_agent.ipynb #e-context
+@patch
+@property
+def context(self: FactorizedPPOEOD) -> dict | None:
+    "What was trained on: snapshots, costs, days and versions, as text and numbers; None if it isn't known."
+    old, epochs = self._context  # of a checkpoint, and the epochs that were done with it
+    if self.panel is None or epochs and len(self._rows) == epochs: return old
+    return training_context(self.panel, (old or {}).get("days", ()))
 
 # %% ../nbs/26_agent.ipynb #e-look
 @patch

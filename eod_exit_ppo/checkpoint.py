@@ -17,7 +17,6 @@ from .agent import FactorizedPPOEOD
 from .baselines import ExactOptimum, LeastSquaresMC, Threshold, own_state
 from .checks import patch
 from .config import PPOConfig
-from .context import training_context
 from .data import IntradayPanel
 from .exits import Exits, first_exit, may_act
 from .features import SHIPPED, FeatureSet, feature_set
@@ -169,17 +168,6 @@ def features_to_use(record: dict, given) -> FeatureSet:
         raise ValueError(f"the features given, {given.name!r}, are not those that the agent was trained with, {name!r}:"
                          " on the same made-up panel they give other numbers; give that function, features=...")
     return given
-
-# %% ../nbs/27_checkpoint.ipynb #e-context
-FactorizedPPOEOD._context = None, 0  # of a checkpoint, and the epochs that were done with it
-
-@patch
-@property
-def context(self: FactorizedPPOEOD) -> dict | None:
-    "What was trained on: snapshots, costs, days and versions, as text and numbers; None if it isn't known."
-    old, epochs = self._context
-    if self.panel is None or epochs and len(self._rows) == epochs: return old
-    return training_context(self.panel, (old or {}).get("days", ()))
 
 # %% ../nbs/27_checkpoint.ipynb #e-pack
 def _plain(config):

@@ -128,7 +128,7 @@ def checked(name: str, worth, x: torch.Tensor) -> torch.Tensor:
     if worth.shape != x.shape[:1]: raise ValueError(
         f"the term {name} gives shape {tuple(worth.shape)}: give one number per day, ({len(x)},)")
     if not worth.isfinite().all(): raise ValueError(
-        f"the term {name} is {float(worth[~worth.isfinite()][0])} on day {int((~worth.isfinite()).nonzero()[0])} "
+        f"the term {name} is {worth[~worth.isfinite()][0].item()} on day {int((~worth.isfinite()).nonzero()[0])} "
         "of the days given: give finite numbers")
     if x.requires_grad and not worth.requires_grad: raise ValueError(
         f"the term {name} is not differentiable in x: work with torch's functions on x, without item(), numpy, detach "

@@ -1,4 +1,4 @@
-"""The command line as a process of its own: what a shell sees."""
+"""The command line: what a shell sees, mostly from a process of its own."""
 import fcntl
 import os
 import pty
@@ -14,6 +14,7 @@ import pytest
 
 from eod_exit_ppo import FactorizedPPOEOD, IntradayPanel, LiveDay, PPOConfig
 from eod_exit_ppo.bars import synthetic_bars
+from eod_exit_ppo.cli import app
 from eod_exit_ppo.market import daily_closes, reversal
 
 COMMANDS = {"module": [sys.executable, "-m", "eod_exit_ppo"],
@@ -24,6 +25,16 @@ def call(*args, cwd, command="module"):
     "Exit status, standard output and standard error."
     done = subprocess.run([*COMMANDS[command], *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=180)
     return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, capsys):
+    "The same from this process, in the folder of the test: many small calls without the start of a process for each."
+    def call_here(*args):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(SystemExit) as done: app(list(map(str, args)), prog_name="eod-exit-ppo")
+        return done.value.code, *capsys.readouterr()
+    return call_here
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -99,7 +110,7 @@ def test_from_bars_to_a_walk_and_its_report(tmp_path):
 
 @pytest.mark.parametrize("names", [[f"T{k}" for k in range(12)], [1300 + 7 * k for k in range(12)]])
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
-def test_a_live_day_from_files(names, kind, tmp_path):
+def test_a_live_day_from_files(names, kind, tmp_path, here):
     "Tickers of whole numbers are text like others, times may have blanks, and the book may be given again."
     agent = FactorizedPPOEOD.from_panel(IntradayPanel.synthetic(D=6, T=3, N=12), config=PPOConfig(epochs=1, hidden=8))
     agent.train(progress=False)
@@ -113,9 +124,9 @@ def test_a_live_day_from_files(names, kind, tmp_path):
         if kind == "csv": pd.DataFrame(table).to_csv(tmp_path / f"{name}.csv", index=False)
         else: pd.DataFrame(table).to_parquet(tmp_path / f"{name}.parquet")
     for time in ("9:30", "11:00"):
-        status, out, err = call("decide", "agent.pt", "--state", "day", "--time", time, "--prices", f"feed.{kind}",
+        status, out, err = here("decide", "agent.pt", "--state", "day", "--time", time, "--prices", f"feed.{kind}",
                                 "--book", f"book.{kind}", "--date", "2024-05-31", "--times", "9:30, 11:00 ,16:00",
-                                "--cost-bps", f"cost.{kind}", cwd=tmp_path)
+                                "--cost-bps", f"cost.{kind}")
         assert status == 0 and not err, err
     day = LiveDay.load(tmp_path / "day", agent.policy)
     assert day.times == ["9:30", "11:00", "16:00"] and day.tickers == [str(k) for k in names] and day.last == "11:00"
@@ -137,9 +148,9 @@ def test_a_live_day_from_files(names, kind, tmp_path):
     (["demo", "--seed", "x"], "--seed"),
     (["learn"], "learn"),
 ])
-def test_a_mistake_is_one_sentence(args, why, tmp_path):
+def test_a_mistake_is_one_sentence(args, why, tmp_path, here):
     (tmp_path / "notes.csv").write_text("a,b\n1,2\n")
-    status, out, err = call(*args, cwd=tmp_path)
+    status, out, err = here(*args)
     assert status == 2 and not out
     assert why in err and "Traceback" not in err
     assert [p.name for p in tmp_path.iterdir()] == ["notes.csv"]

@@ -16,22 +16,25 @@ CUT = ["unshare", "--net", "--map-root-user", sys.executable, "-c", LOOPBACK]
 able = shutil.which("unshare") and subprocess.run([*CUT, "true"], capture_output=True).returncode == 0
 
 
+# every command in one process, after a look that it is cut off indeed
+COMMANDS = """import socket, sys
+try: socket.create_connection(("192.0.2.1", 80), timeout=3)
+except OSError as error: assert "unreachable" in str(error), error
+else: raise AssertionError("there is a network")
+from eod_exit_ppo.cli import app
+for line in sys.stdin:
+    try: app(line.split(), prog_name="eod-exit-ppo")
+    except SystemExit as done: assert not done.code, line"""
+
+
 @pytest.mark.skipif(not able, reason="this system does not let a test cut its network off (unshare)")
 def test_all_commands_without_a_network(tmp_path):
     IntradayPanel.synthetic(D=24, T=4, N=20).to_frame().to_parquet(tmp_path / "days.parquet")
-
-    def call(*args):
-        done = subprocess.run([*CUT, sys.executable, "-m", "eod_exit_ppo", *args], cwd=tmp_path, capture_output=True,
-                              text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        assert done.returncode == 0, f"{' '.join(args)}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    code = "import socket; s = socket.socket(); s.settimeout(3); s.connect(('192.0.2.1', 80))"
-    dead = subprocess.run([*CUT, sys.executable, "-c", code], capture_output=True, text=True)
-    assert "unreachable" in dead.stderr  # it is cut off indeed
-    assert "exact optimum" in call("demo", "--epochs", "1")
-    call("train", "days.parquet", "--out", "run", "--epochs", "2")
-    call("walk-forward", "days.parquet", "--out", "walk", "--train", "10", "--test", "6", "--seeds", "1", "--jobs", "1",
-         "--epochs", "2")
-    call("report", "walk", "--out", "walk.html")
+    lines = ("demo --epochs 1", "train days.parquet --out run --epochs 2",
+             "walk-forward days.parquet --out walk --train 10 --test 6 --seeds 1 --jobs 1 --epochs 2",
+             "report walk --out walk.html")
+    done = subprocess.run([*CUT, sys.executable, "-c", COMMANDS], input="\n".join(lines), cwd=tmp_path,
+                          capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert "exact optimum" in done.stdout and (tmp_path / "run" / "agent.pt").exists()
     assert (tmp_path / "walk.html").stat().st_size > 10_000

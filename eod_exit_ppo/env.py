@@ -54,8 +54,7 @@ def stock_view(
     stock: np.ndarray,  # (R,) int
 ) -> np.ndarray:        # (R, F+C+1) float32
     "What a learner sees of single stocks."
-    last = max(days.may_act.shape[1] - 1, 1)
-    time = (np.asarray(t, np.float32) / np.float32(last))[:, None]
+    time = np.linspace(-1, 1, days.may_act.shape[1], dtype=np.float32)[t][:, None]
     return np.concatenate([days.stock.numpy()[day, t, stock], days.context.numpy()[day, t], time], 1)
 
 # %% ../nbs/48_env.ipynb #e-checked-action
@@ -161,13 +160,14 @@ def spaces(self: DayEpisodes) -> tuple:
 
 # %% ../nbs/48_env.ipynb #e-stocks
 class StockEpisodes:
-    "Single stocks, several at once, each at its own snapshot: a stock on a day is an episode, and a step holds or exits."
+    "Single stocks, each at its own snapshot: a stock on a day is an episode, and a step holds or exits."
 
     def __init__(self, panel, objective, limits, features, actions):
         for name, given, alone in (("objective", day_objective(objective), PAYOFF), ("limits", limits, None),
                                    ("actions", actions, "wishes")):
             if given != alone: raise ValueError(
-                f"{name} is {given!r}: a stock by itself knows no book, so view='stock' takes {alone!r}; give view='book'")
+                f"{name} is {given!r}: a stock by itself knows no book, so view='stock' takes {alone!r}; "
+                "give view='book'")
         self.days, self.last, self.tickers = Days.of(panel, features), panel.T - 1, panel.tickers
         weight, mark = self.days.weight.numpy(), self.days.mark.numpy()
         self.pays = np.sign(weight)[:, None] * mark  # (D, T, N)
@@ -243,14 +243,13 @@ VIEWS, ACTIONS = dict(book=DayEpisodes, stock=StockEpisodes), ("wishes", "priori
 
 def episodes_of(panel, objective, limits, features, view, actions):
     "The episodes of a panel. Raises TypeError or ValueError naming the argument that does not fit."
-    if not isinstance(panel, IntradayPanel): raise TypeError(f"panel is a {type(panel).__name__}: give an IntradayPanel")
+    if not isinstance(panel, IntradayPanel):
+        raise TypeError(f"panel is a {type(panel).__name__}: give an IntradayPanel")
     if not (limits is None or isinstance(limits, Limits)):
         raise TypeError(f"limits is a {type(limits).__name__}: give Limits(...), or None")
     for name, given, known in (("view", view, VIEWS), ("actions", actions, ACTIONS)):
         if given not in known: raise ValueError(f"{name} is {given!r}: give {' or '.join(map(repr, known))}")
-    if panel.T < 2 or not panel.D or not panel.N: raise ValueError(
-        f"panel has {panel.D} days, {panel.T} snapshots and {panel.N} stocks: give a day, a stock, and a snapshot "
-        "before the close")
+    if panel.T < 2: raise ValueError("panel has one snapshot, the close, and nothing is to be decided: give two or more")
     return VIEWS[view](panel, objective, limits, feature_set(features), actions)
 
 # %% ../nbs/48_env.ipynb #e-require

@@ -60,7 +60,8 @@ def get_attr(self: Sb3Env, name, indices=None):
 def set_attr(self: Sb3Env, name, value, indices=None): raise AttributeError(f"{name} cannot be set: make another env")
 
 @patch
-def env_method(self: Sb3Env, name, *args, indices=None, **kw): raise AttributeError(f"there is no {name} of one episode")
+def env_method(self: Sb3Env, name, *args, indices=None, **kw):
+    raise AttributeError(f"there is no {name} of one episode: all are simulated together")
 
 @patch
 def env_is_wrapped(self: Sb3Env, wrapper, indices=None): return [False] * self.num_envs
@@ -162,7 +163,7 @@ def from_sb3(
 ) -> Sb3Policy:
     """A model of stable-baselines3 as a policy: `exit_steps`, and `exit_probability` where the model has probabilities.
 
-    Raises TypeError for what is no such model, and ValueError for one that was trained on another kind of environment."""
+    Raises TypeError for what is no such model, and ValueError for one of another kind of environment."""
     if not all(hasattr(model, k) for k in ("policy", "observation_space", "action_space", "get_vec_normalize_env")):
         raise TypeError(f"model is a {type(model).__name__}: give a model of stable-baselines3, such as PPO.load(file)")
     seen, kind = model.observation_space, type(model.action_space).__name__

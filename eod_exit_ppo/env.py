@@ -30,6 +30,7 @@ def day_objective(objective) -> Term:
             "exponential_utility(a) is aversion to risk within a day")
     return objective
 
+# %% ../nbs/48_env.ipynb #e-worth
 def rounded_worth(objective: Term, what: str, *given) -> np.ndarray:
     "(B,) float64, `objective.value` or `.at` with each term rounded to float32, as `objective(exits)` adds them up."
     parts = getattr(objective, "parts", ((1.0, objective),))
@@ -82,24 +83,30 @@ class DayEpisodes:
         self.days, self.objective, self.limits = Days.of(panel, features), day_objective(objective), limits
         self.n, self.last, self.any_number = panel.D, panel.T - 1, actions == "priorities"
 
-    def begin(self, which: np.ndarray) -> None:
-        "Begin the days at these positions (B,), repeats allowed."
-        self.which, self.t, self.worth = which, 0, np.zeros(len(which))
-        self.now = self.days.take(torch.from_numpy(which))
-        self.book = Book(self.now.may_act, None, self.limits, self.now.weight, self.now.rank)
+# %% ../nbs/48_env.ipynb #e-days-begin
+@patch
+def begin(self: DayEpisodes, which: np.ndarray) -> None:
+    "Begin the days at these positions (B,), repeats allowed."
+    self.which, self.t, self.worth = which, 0, np.zeros(len(which))
+    self.now = self.days.take(torch.from_numpy(which))
+    self.book = Book(self.now.may_act, None, self.limits, self.now.weight, self.now.rank)
 
-    def renew(self, done: np.ndarray, which: np.ndarray) -> None:
-        "Begin new days where the old ones are done: all at once."
-        self.begin(which)
+@patch
+def renew(self: DayEpisodes, done: np.ndarray, which: np.ndarray) -> None:
+    "Begin new days where the old ones are done: all at once."
+    self.begin(which)
 
-    def seen(self) -> dict:
-        "What is seen; after the close nothing is held."
-        return book_view(self.now, self.book.held if self.t < self.last else self.book.held & False, self.t)
+# %% ../nbs/48_env.ipynb #e-days-seen
+@patch
+def seen(self: DayEpisodes) -> dict:
+    "What is seen; after the close nothing is held."
+    return book_view(self.now, self.book.held if self.t < self.last else self.book.held & False, self.t)
 
-    def told(self) -> dict:
-        "Which day it is, the next snapshot, and where each stock was exited; T-1 for what is held."
-        return dict(day=self.which.copy(), t=np.full(len(self.which), self.t),
-                    exit_steps=self.book.exit_step.numpy().copy())
+@patch
+def told(self: DayEpisodes) -> dict:
+    "Which day it is, the next snapshot, and where each stock was exited; T-1 for what is held."
+    return dict(day=self.which.copy(), t=np.full(len(self.which), self.t),
+                exit_steps=self.book.exit_step.numpy().copy())
 
 # %% ../nbs/48_env.ipynb #e-days-act
 @patch
@@ -149,6 +156,7 @@ def pick(
     named = named_episode(options, dict(day=self.n), n_episodes)
     return rng.integers(0, self.n, n_episodes) if named is None else named[0]
 
+# %% ../nbs/48_env.ipynb #e-days-spaces
 @patch
 def spaces(self: DayEpisodes) -> tuple:
     "Gymnasium's spaces of what is seen and of what is done."
@@ -189,6 +197,7 @@ def renew(self: StockEpisodes, done: np.ndarray, which: np.ndarray) -> None:
     "Begin these episodes in place of those that are done, (B,) bool."
     self.which[done], self.t[done] = which, self.next[which[:, 0], 0, which[:, 1]]
 
+# %% ../nbs/48_env.ipynb #e-stocks-seen
 @patch
 def seen(self: StockEpisodes) -> np.ndarray:
     "What is seen, (B, F+C+1)."
@@ -231,6 +240,7 @@ def pick(
                                      "tradable".format(*(lambda d, i: (d, self.tickers[i]))(*which[stuck.argmax()])))
     return which
 
+# %% ../nbs/48_env.ipynb #e-stocks-spaces
 @patch
 def spaces(self: StockEpisodes) -> tuple:
     "Gymnasium's spaces of what is seen and of what is done."
@@ -241,6 +251,7 @@ def spaces(self: StockEpisodes) -> tuple:
 # %% ../nbs/48_env.ipynb #e-episodes
 VIEWS, ACTIONS = dict(book=DayEpisodes, stock=StockEpisodes), ("wishes", "priorities")
 
+# %% ../nbs/48_env.ipynb #e-episodes-of
 def episodes_of(panel, objective, limits, features, view, actions):
     "The episodes of a panel. Raises TypeError or ValueError naming the argument that does not fit."
     if not isinstance(panel, IntradayPanel):
@@ -249,7 +260,7 @@ def episodes_of(panel, objective, limits, features, view, actions):
         raise TypeError(f"limits is a {type(limits).__name__}: give Limits(...), or None")
     for name, given, known in (("view", view, VIEWS), ("actions", actions, ACTIONS)):
         if given not in known: raise ValueError(f"{name} is {given!r}: give {' or '.join(map(repr, known))}")
-    if panel.T < 2: raise ValueError("panel has one snapshot, the close, and nothing is to be decided: give two or more")
+    if panel.T < 2: raise ValueError("panel has one snapshot, the close, where nothing is decided: give two or more")
     return VIEWS[view](panel, objective, limits, feature_set(features), actions)
 
 # %% ../nbs/48_env.ipynb #e-require
@@ -273,6 +284,7 @@ class Joined:
 
     def __reduce__(self): return Joined.__new__, (type(self).ours,), self.__dict__
 
+# %% ../nbs/48_env.ipynb #e-joined-class
 @cache
 def joined(cls: type) -> type:
     "The class with the other package's class among its bases."
@@ -321,6 +333,7 @@ def reset(
     self._over = False
     return self._now()
 
+# %% ../nbs/48_env.ipynb #e-env-step
 @patch
 def step(
     self: ExitEnv,
@@ -370,6 +383,7 @@ def reset(
     self._begun = True
     return self._episodes.seen(), self._episodes.told()
 
+# %% ../nbs/48_env.ipynb #e-vector-next
 @patch
 def step(
     self: ExitVectorEnv,

@@ -56,6 +56,7 @@ def get_attr(self: Sb3Env, name, indices=None):
     "An attribute of the environment, the same for each episode."
     return [getattr(self.env, name)] * self.num_envs
 
+# %% ../nbs/49_sb3.ipynb #e-to-one
 @patch
 def set_attr(self: Sb3Env, name, value, indices=None): raise AttributeError(f"{name} cannot be set: make another env")
 
@@ -102,6 +103,7 @@ def _ask(self: Sb3Policy, seen) -> torch.Tensor:
     action = torch.from_numpy(np.asarray(self.net.predict(seen, deterministic=True)[0])).double()
     return action if self.kind == "Box" else action - 0.5
 
+# %% ../nbs/49_sb3.ipynb #e-urgency
 @patch
 def _urgency(self: Sb3Policy, days: Days, held: torch.Tensor, t: int) -> torch.Tensor:
     "(B, N) float64 urgency, -0.5 where a stock cannot act."
@@ -131,6 +133,7 @@ def exit_steps(
         out[block] = book.exit_step.numpy()
     return out
 
+# %% ../nbs/49_sb3.ipynb #e-limited
 @patch
 def limited(self: Sb3Policy, limits: Limits | None) -> Sb3Policy:
     "The same policy under other limits; None: under none."

@@ -22,15 +22,16 @@ from results import peak_memory, table, write_section
 
 from eod_exit_ppo.advantages import typical_return
 from eod_exit_ppo.agent import FactorizedPPOEOD
-from eod_exit_ppo.baselines import ExactOptimum, Hold, LeastSquaresMC, aligned_marks, in_blocks
+from eod_exit_ppo.baselines import ExactOptimum, Hold, LeastSquaresMC, aligned_marks
 from eod_exit_ppo.data import IntradayPanel
 from eod_exit_ppo.direct import DirectGradient
+from eod_exit_ppo.env import ExitVectorEnv
 from eod_exit_ppo.features import feature_set
 from eod_exit_ppo.model import ActorCritic
-from eod_exit_ppo.exits import first_exit, may_act
 from eod_exit_ppo.objective import payoff
 from eod_exit_ppo.policy import LearnedPolicy
 from eod_exit_ppo.ppo import PPOConfig
+from eod_exit_ppo.sb3 import Sb3Env, from_sb3
 
 
 class Judge:
@@ -83,6 +84,7 @@ def literal(train, judge, seed, args):
 
 # what stable-baselines3 learned soonest with, out of about twenty settings tried
 SB3 = dict(stocks=1024, n_steps=8, batch_size=1024, n_epochs=2, lr=1e-2, gae_lambda=0.95, width=64, rounds=60)
+SB3_BOOK = dict(days=64, n_steps=7, batch_size=64, n_epochs=4, lr=1e-3, width=128)
 
 
 def hand_made(panel, unit):
@@ -91,14 +93,6 @@ def hand_made(panel, unit):
     u = np.broadcast_to((np.sign(panel.weights) * panel.signals)[:, None], x.shape)
     t = np.broadcast_to(np.linspace(-1, 1, panel.T, dtype=np.float32)[:, None], x.shape)
     return np.stack([x, u, x - u, t], -1, dtype=np.float32, casting="same_kind")
-
-
-def path(panel, unit):
-    "The stock's and the book's features of the package; what a book has exited is not known to a stock alone."
-    stock, context = feature_set("path")(panel)
-    t = np.linspace(-1, 1, panel.T, dtype=np.float32)[:, None]
-    book = np.concatenate([context, np.broadcast_to(t, (panel.D, panel.T, 1))], -1)[:, :, None]
-    return np.concatenate([stock, np.broadcast_to(book, (*panel.shape, book.shape[-1]))], -1)
 
 
 # what this package learned soonest with on the same four numbers, out of about twenty-five settings tried
@@ -110,84 +104,53 @@ def package_four(train, judge, seed, args):
     package(train, judge, seed, args, PPOConfig(**FOUR), lambda panel: hand_made(panel, unit))
 
 
-class Alone:
-    "A model of stable-baselines3, which decides on one stock at a time, as a policy."
-
-    def __init__(self, model, unit, look): self.model, self.unit, self.look = model, unit, look
-
-    def exit_steps(self, panel): return in_blocks(self.decide, panel, 2**17)
-
-    @torch.no_grad()
-    def decide(self, panel):
-        seen = self.look(panel, self.unit)
-        of = self.model.policy.get_distribution(torch.from_numpy(seen.reshape(-1, seen.shape[-1])))
-        return first_exit((of.distribution.probs[:, 1] > 0.5).numpy().reshape(panel.shape) & may_act(panel))
-
-
-def stock_days(train, unit, look, seed):
-    "One stock-day is one episode; so many at once, in numpy. Action 1 exits, what is left goes at the close."
-    from gymnasium import spaces
-    from stable_baselines3.common.vec_env import VecEnv
-    D, T, N = train.shape
-    seen = np.ascontiguousarray(look(train, unit).transpose(0, 2, 1, 3)).reshape(D * N, T, -1)
-    worth = np.ascontiguousarray(aligned_marks(train).transpose(0, 2, 1)).reshape(D * N, T) / unit
-
-    class StockDays(VecEnv):
-        def __init__(self, n):
-            self.rng, self.infos = np.random.default_rng(seed), [{}] * n
-            super().__init__(n, spaces.Box(-np.inf, np.inf, seen.shape[2:]), spaces.Discrete(2))
-
-        def draw(self): return self.rng.integers(0, D * N, self.num_envs)
-
-        def reset(self):
-            self.t, self.k = np.zeros(self.num_envs, np.int64), self.draw()
-            return seen[self.k, self.t]
-
-        def step_async(self, actions): self.leave = actions == 1
-
-        def step_wait(self):
-            done = self.leave | (self.t == T - 2)
-            reward = np.where(done, worth[self.k, np.where(self.leave, self.t, T - 1)], 0).astype(np.float32)
-            self.t, self.k = np.where(done, 0, self.t + 1), np.where(done, self.draw(), self.k)
-            return seen[self.k, self.t], reward, done, self.infos
-
-        def close(self): pass
-        def get_attr(self, name, indices=None): return [None] * self.num_envs
-        def set_attr(self, name, value, indices=None): pass
-        def env_method(self, name, *args, indices=None, **kwargs): pass
-        def env_is_wrapped(self, wrapper, indices=None): return [False] * self.num_envs
-
-    return StockDays(SB3["stocks"])
-
-
-def sb3(train, judge, seed, args, look=hand_made):
-    from stable_baselines3 import PPO
+def looks(judge, features, seconds=np.inf):
+    "A callback of stable-baselines3 that judges before each round and at the end, and stops when its time is over."
     from stable_baselines3.common.callbacks import BaseCallback
-    judge.since = time.perf_counter()  # imports are not training
 
     class EachRound(BaseCallback):
         def _on_rollout_start(self):
-            if self.num_timesteps: judge(Alone(self.model, unit, look))
+            if self.num_timesteps: judge(from_sb3(self.model, features))
 
-        def _on_step(self): return True
+        def _on_step(self): return judge.spent < seconds
 
-        def _on_training_end(self): judge(Alone(self.model, unit, look))
+        def _on_training_end(self): judge(from_sb3(self.model, features))
 
+    return EachRound()
+
+
+def sb3(train, judge, seed, args, features=None):
+    "A stock on a day is an episode. What of the hand-made features is time the environment adds."
+    from stable_baselines3 import PPO
+    judge.since = time.perf_counter()  # imports are not training
     unit = typical_return(train)
-    model = PPO("MlpPolicy", stock_days(train, unit, look, seed), learning_rate=lambda left: left * SB3["lr"],
-                n_steps=SB3["n_steps"], batch_size=SB3["batch_size"], n_epochs=SB3["n_epochs"], gamma=1.0,
-                gae_lambda=SB3["gae_lambda"], seed=seed, device="cpu",
-                policy_kwargs=dict(net_arch=[SB3["width"]] * 2, activation_fn=torch.nn.ReLU))
-    model.learn(SB3["rounds"] * SB3["stocks"] * SB3["n_steps"], callback=EachRound())
+    features = features or (lambda panel: hand_made(panel, unit)[..., :3])
+    env = Sb3Env(ExitVectorEnv(train, SB3["stocks"], features=features, view="stock"), unit)
+    model = PPO("MlpPolicy", env, learning_rate=lambda left: left * SB3["lr"], n_steps=SB3["n_steps"],
+                batch_size=SB3["batch_size"], n_epochs=SB3["n_epochs"], gamma=1.0, gae_lambda=SB3["gae_lambda"],
+                seed=seed, device="cpu", policy_kwargs=dict(net_arch=[SB3["width"]] * 2, activation_fn=torch.nn.ReLU))
+    model.learn(SB3["rounds"] * SB3["stocks"] * SB3["n_steps"], callback=looks(judge, features))
 
 
-def sb3_path(train, judge, seed, args): sb3(train, judge, seed, args, path)
+def sb3_path(train, judge, seed, args): sb3(train, judge, seed, args, "path")
 
 
-PEERS = dict(hold=hold, literal=literal, sb3=sb3, sb3_path=sb3_path, direct=direct, least_squares=least_squares,
-             package=package, package_four=package_four)
+def sb3_book(train, judge, seed, args):
+    "A day of the whole book is an episode: all that is heard about its stocks is one reward per snapshot."
+    from stable_baselines3 import PPO
+    judge.since = time.perf_counter()
+    env = Sb3Env(ExitVectorEnv(train, SB3_BOOK["days"]), typical_return(train))
+    model = PPO("MultiInputPolicy", env, learning_rate=SB3_BOOK["lr"], n_steps=SB3_BOOK["n_steps"],
+                batch_size=SB3_BOOK["batch_size"], n_epochs=SB3_BOOK["n_epochs"], gamma=1.0, seed=seed, device="cpu",
+                policy_kwargs=dict(net_arch=[SB3_BOOK["width"]] * 2, activation_fn=torch.nn.ReLU))
+    model.learn(10**9, callback=looks(judge, "path", args.book_seconds))
+
+
+PEERS = dict(hold=hold, literal=literal, sb3=sb3, sb3_path=sb3_path, sb3_book=sb3_book, direct=direct,
+             least_squares=least_squares, package=package, package_four=package_four)
 NAMES = dict(hold="hold to the close", literal="the literal loop",
              sb3="PPO of stable-baselines3, a stock-day an episode", sb3_path="the same on this package's features",
+             sb3_book="the same algorithm, a day of the whole book an episode",
              direct="direct gradient", least_squares="least squares", package="**this package**",
              package_four="this package on the four hand-made features")
 CERTAIN, COSTLY = ("hold", "least_squares"), ("literal",)  # nothing is drawn: one run; too slow: one seed
@@ -197,7 +160,8 @@ CERTAIN, COSTLY = ("hold", "least_squares"), ("literal",)  # nothing is drawn: o
 def apart(peer, seed, args):
     "One peer with one seed, in a process of its own."
     command = [sys.executable, __file__, "--one", peer, "--first-seed", str(seed), "--threads", str(args.threads),
-               "--literal-seconds", str(args.literal_seconds), "--literal-days", str(args.literal_days)]
+               "--literal-seconds", str(args.literal_seconds), "--literal-days", str(args.literal_days),
+               "--book-seconds", str(args.book_seconds)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=Path(__file__).parent)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -255,6 +219,7 @@ def main():
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--literal-seconds", type=float, default=60, help="no epoch of the loop starts after these")
+    parser.add_argument("--book-seconds", type=float, default=15, help="of stable-baselines3 on the whole book")
     parser.add_argument("--literal-days", type=int, default=64, help="days of its epoch; 64 take about 10 GB")
     parser.add_argument("--one", choices=PEERS, help="run one peer in this process and print it as JSON")
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"Learn when to leave each position of a long/short equity book before the close."
+"Learn when to exit each position of a long/short equity book before the close."
 __version__ = "0.1.0"
 
 import gc
@@ -15,6 +15,7 @@ try:
     from .evaluate import compare
     from .features import FeatureSet, check_causal, make_features_and_context
     from .advantages import gae
+    from .limits import Limits
     from .live import LiveDay, replay
     from .lookahead import check_no_lookahead
     from .market import daily_closes, from_bars, momentum, reversal, synthetic_bars
@@ -25,6 +26,7 @@ try:
     from .plots import plot_history
     from .policy import LearnedPolicy
     from .sb3 import from_sb3
+    from .terms import ExponentialUtility, Impact, Neutrality, Risk
     from .walk import WalkForward, walk_forward
     from .weights import normalize_neutral
 except ModuleNotFoundError as error:
@@ -46,18 +48,23 @@ __all__ = [
     "ExitEnv",
     "ExitVectorEnv",
     "Exits",
+    "ExponentialUtility",
     "FactorizedPPOEOD",
     "FeatureSet",
     "Hindsight",
     "Hold",
+    "Impact",
     "IntradayPanel",
     "LearnedPolicy",
     "LeastSquaresMC",
     "LevelRule",
+    "Limits",
     "LiveDay",
+    "Neutrality",
     "Objective",
     "PPOConfig",
     "Payoff",
+    "Risk",
     "Term",
     "Threshold",
     "WalkForward",

@@ -30,7 +30,7 @@ def day_objective(objective) -> Term:
             "exponential_utility(a) is aversion to risk within a day")
     return objective
 
-# %% ../nbs/64_env.ipynb #e-objective-rounded-worth
+# %% ../nbs/64_env.ipynb #e-worth
 def rounded_worth(objective: Term, what: str, *given) -> np.ndarray:
     "(B,) float64, `objective.value` or `.at` with each term rounded to float32, as `objective(exits)` adds them up."
     parts = getattr(objective, "parts", ((1.0, objective),))
@@ -55,8 +55,7 @@ def stock_view(
     stock: np.ndarray,  # (R,) int
 ) -> np.ndarray:        # (R, F+C+1) float32
     "What a learner sees of single stocks."
-    last = max(days.may_act.shape[1] - 1, 1)
-    time = (np.asarray(t, np.float32) / np.float32(last))[:, None]
+    time = np.linspace(-1, 1, days.may_act.shape[1], dtype=np.float32)[t][:, None]
     return np.concatenate([days.stock.numpy()[day, t, stock], days.context.numpy()[day, t], time], 1)
 
 # %% ../nbs/64_env.ipynb #e-checked-action
@@ -84,24 +83,30 @@ class DayEpisodes:
         self.days, self.objective, self.limits = Days.of(panel, features), day_objective(objective), limits
         self.n, self.last, self.any_number = panel.D, panel.T - 1, actions == "priorities"
 
-    def begin(self, which: np.ndarray) -> None:
-        "Begin the days at these positions (B,), repeats allowed."
-        self.which, self.t, self.worth = which, 0, np.zeros(len(which))
-        self.now = self.days.take(torch.from_numpy(which))
-        self.book = Book(self.now.may_act, None, self.limits, self.now.weight, self.now.rank)
+# %% ../nbs/64_env.ipynb #e-days-begin
+@patch
+def begin(self: DayEpisodes, which: np.ndarray) -> None:
+    "Begin the days at these positions (B,), repeats allowed."
+    self.which, self.t, self.worth = which, 0, np.zeros(len(which))
+    self.now = self.days.take(torch.from_numpy(which))
+    self.book = Book(self.now.may_act, None, self.limits, self.now.weight, self.now.rank)
 
-    def renew(self, done: np.ndarray, which: np.ndarray) -> None:
-        "Begin new days where the old ones are done: all at once."
-        self.begin(which)
+@patch
+def renew(self: DayEpisodes, done: np.ndarray, which: np.ndarray) -> None:
+    "Begin new days where the old ones are done: all at once."
+    self.begin(which)
 
-    def seen(self) -> dict:
-        "What is seen; after the close nothing is held."
-        return book_view(self.now, self.book.held if self.t < self.last else self.book.held & False, self.t)
+# %% ../nbs/64_env.ipynb #e-days-seen
+@patch
+def seen(self: DayEpisodes) -> dict:
+    "What is seen; after the close nothing is held."
+    return book_view(self.now, self.book.held if self.t < self.last else self.book.held & False, self.t)
 
-    def told(self) -> dict:
-        "Which day it is, the next snapshot, and where each stock was exited; T-1 for what is held."
-        return dict(day=self.which.copy(), t=np.full(len(self.which), self.t),
-                    exit_steps=self.book.exit_step.numpy().copy())
+@patch
+def told(self: DayEpisodes) -> dict:
+    "Which day it is, the next snapshot, and where each stock was exited; T-1 for what is held."
+    return dict(day=self.which.copy(), t=np.full(len(self.which), self.t),
+                exit_steps=self.book.exit_step.numpy().copy())
 
 # %% ../nbs/64_env.ipynb #e-days-act
 @patch
@@ -151,7 +156,7 @@ def pick(
     named = named_episode(options, dict(day=self.n), n_episodes)
     return rng.integers(0, self.n, n_episodes) if named is None else named[0]
 
-# %% ../nbs/64_env.ipynb #e-days-pick-spaces
+# %% ../nbs/64_env.ipynb #e-days-spaces
 @patch
 def spaces(self: DayEpisodes) -> tuple:
     "Gymnasium's spaces of what is seen and of what is done."
@@ -163,13 +168,14 @@ def spaces(self: DayEpisodes) -> tuple:
 
 # %% ../nbs/64_env.ipynb #e-stocks
 class StockEpisodes:
-    "Single stocks, several at once, each at its own snapshot: a stock on a day is an episode; a step holds or exits."
+    "Single stocks, each at its own snapshot: a stock on a day is an episode, and a step holds or exits."
 
     def __init__(self, panel, objective, limits, features, actions):
         for name, given, alone in (("objective", day_objective(objective), PAYOFF), ("limits", limits, None),
                                    ("actions", actions, "wishes")):
-            if given != alone: raise ValueError(f"{name} is {given!r}: a stock by itself knows no book, so view="
-                                                f"'stock' takes {alone!r}; give view='book'")
+            if given != alone: raise ValueError(
+                f"{name} is {given!r}: a stock by itself knows no book, so view='stock' takes {alone!r}; "
+                "give view='book'")
         self.days, self.last, self.tickers = Days.of(panel, features), panel.T - 1, panel.tickers
         weight, mark = self.days.weight.numpy(), self.days.mark.numpy()
         self.pays = np.sign(weight)[:, None] * mark  # (D, T, N)
@@ -186,19 +192,17 @@ def begin(self: StockEpisodes, which: np.ndarray) -> None:
     self.which = which.copy()
     self.t = self.next[which[:, 0], 0, which[:, 1]]
 
-# %% ../nbs/64_env.ipynb #e-stocks-state-renew
 @patch
 def renew(self: StockEpisodes, done: np.ndarray, which: np.ndarray) -> None:
     "Begin these episodes in place of those that are done, (B,) bool."
     self.which[done], self.t[done] = which, self.next[which[:, 0], 0, which[:, 1]]
 
-# %% ../nbs/64_env.ipynb #e-stocks-state-seen
+# %% ../nbs/64_env.ipynb #e-stocks-seen
 @patch
 def seen(self: StockEpisodes) -> np.ndarray:
     "What is seen, (B, F+C+1)."
     return stock_view(self.days, self.which[:, 0], self.t, self.which[:, 1])
 
-# %% ../nbs/64_env.ipynb #e-stocks-state-told
 @patch
 def told(self: StockEpisodes) -> dict:
     "Which day and stock it is, and the snapshot, or T-1 when it is over."
@@ -236,7 +240,7 @@ def pick(
                                      "tradable".format(*(lambda d, i: (d, self.tickers[i]))(*which[stuck.argmax()])))
     return which
 
-# %% ../nbs/64_env.ipynb #e-stocks-pick-spaces
+# %% ../nbs/64_env.ipynb #e-stocks-spaces
 @patch
 def spaces(self: StockEpisodes) -> tuple:
     "Gymnasium's spaces of what is seen and of what is done."
@@ -247,6 +251,7 @@ def spaces(self: StockEpisodes) -> tuple:
 # %% ../nbs/64_env.ipynb #e-episodes
 VIEWS, ACTIONS = dict(book=DayEpisodes, stock=StockEpisodes), ("wishes", "priorities")
 
+# %% ../nbs/64_env.ipynb #e-episodes-of
 def episodes_of(panel, objective, limits, features, view, actions):
     "The episodes of a panel. Raises TypeError or ValueError naming the argument that does not fit."
     if not isinstance(panel, IntradayPanel):
@@ -255,9 +260,7 @@ def episodes_of(panel, objective, limits, features, view, actions):
         raise TypeError(f"limits is a {type(limits).__name__}: give Limits(...), or None")
     for name, given, known in (("view", view, VIEWS), ("actions", actions, ACTIONS)):
         if given not in known: raise ValueError(f"{name} is {given!r}: give {' or '.join(map(repr, known))}")
-    if panel.T < 2 or not panel.D or not panel.N: raise ValueError(
-        f"panel has {panel.D} days, {panel.T} snapshots and {panel.N} stocks: give a day, a stock, and a snapshot "
-        "before the close")
+    if panel.T < 2: raise ValueError("panel has one snapshot, the close, where nothing is decided: give two or more")
     return VIEWS[view](panel, objective, limits, feature_set(features), actions)
 
 # %% ../nbs/64_env.ipynb #e-require
@@ -281,7 +284,7 @@ class Joined:
 
     def __reduce__(self): return Joined.__new__, (type(self).ours,), self.__dict__
 
-# %% ../nbs/64_env.ipynb #e-joined-joined
+# %% ../nbs/64_env.ipynb #e-joined-class
 @cache
 def joined(cls: type) -> type:
     "The class with the other package's class among its bases."
@@ -330,7 +333,7 @@ def reset(
     self._over = False
     return self._now()
 
-# %% ../nbs/64_env.ipynb #e-env-reset-step
+# %% ../nbs/64_env.ipynb #e-env-step
 @patch
 def step(
     self: ExitEnv,
@@ -380,7 +383,7 @@ def reset(
     self._begun = True
     return self._episodes.seen(), self._episodes.told()
 
-# %% ../nbs/64_env.ipynb #e-vector-step-step
+# %% ../nbs/64_env.ipynb #e-vector-next
 @patch
 def step(
     self: ExitVectorEnv,

@@ -51,22 +51,19 @@ class Sb3Env(Joined):
 @patch
 def close(self: Sb3Env) -> None: "Nothing is open."
 
-# %% ../nbs/65_sb3.ipynb #e-to-rest-get-attr
 @patch
 def get_attr(self: Sb3Env, name, indices=None):
     "An attribute of the environment, the same for each episode."
     return [getattr(self.env, name)] * self.num_envs
 
-# %% ../nbs/65_sb3.ipynb #e-to-rest-set-attr
+# %% ../nbs/65_sb3.ipynb #e-to-one
 @patch
 def set_attr(self: Sb3Env, name, value, indices=None): raise AttributeError(f"{name} cannot be set: make another env")
 
-# %% ../nbs/65_sb3.ipynb #e-to-rest-env-method
 @patch
 def env_method(self: Sb3Env, name, *args, indices=None, **kw):
-    raise AttributeError(f"there is no {name} of one episode")
+    raise AttributeError(f"there is no {name} of one episode: all are simulated together")
 
-# %% ../nbs/65_sb3.ipynb #e-to-rest-env-is-wrapped
 @patch
 def env_is_wrapped(self: Sb3Env, wrapper, indices=None): return [False] * self.num_envs
 
@@ -106,7 +103,7 @@ def _ask(self: Sb3Policy, seen) -> torch.Tensor:
     action = torch.from_numpy(np.asarray(self.net.predict(seen, deterministic=True)[0])).double()
     return action if self.kind == "Box" else action - 0.5
 
-# %% ../nbs/65_sb3.ipynb #e-ask-urgency
+# %% ../nbs/65_sb3.ipynb #e-urgency
 @patch
 def _urgency(self: Sb3Policy, days: Days, held: torch.Tensor, t: int) -> torch.Tensor:
     "(B, N) float64 urgency, -0.5 where a stock cannot act."
@@ -136,7 +133,7 @@ def exit_steps(
         out[block] = book.exit_step.numpy()
     return out
 
-# %% ../nbs/65_sb3.ipynb #e-steps-limited
+# %% ../nbs/65_sb3.ipynb #e-limited
 @patch
 def limited(self: Sb3Policy, limits: Limits | None) -> Sb3Policy:
     "The same policy under other limits; None: under none."
@@ -169,7 +166,7 @@ def from_sb3(
 ) -> Sb3Policy:
     """A model of stable-baselines3 as a policy: `exit_steps`, and `exit_probability` where the model has probabilities.
 
-    Raises TypeError for what is no such model, ValueError for one trained on another kind of environment."""
+    Raises TypeError for what is no such model, and ValueError for one of another kind of environment."""
     if not all(hasattr(model, k) for k in ("policy", "observation_space", "action_space", "get_vec_normalize_env")):
         raise TypeError(f"model is a {type(model).__name__}: give a model of stable-baselines3, such as PPO.load(file)")
     seen, kind = model.observation_space, type(model.action_space).__name__

@@ -169,7 +169,7 @@ class StockEpisodes:
         for name, given, alone in (("objective", day_objective(objective), PAYOFF), ("limits", limits, None),
                                    ("actions", actions, "wishes")):
             if given != alone: raise ValueError(
-                f"{name} is {given!r}: a stock by itself knows no book, so view='stock' takes {alone!r}; or view='book'")
+                f"{name} is {given!r}: a stock by itself knows no book, so view='stock' takes {alone!r}")
         self.days, self.last, self.tickers = Days.of(panel, features), panel.T - 1, panel.tickers
         weight, mark = self.days.weight.numpy(), self.days.mark.numpy()
         self.pays = np.sign(weight)[:, None] * mark  # (D, T, N)

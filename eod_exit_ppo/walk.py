@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import cached_property
 import numpy as np
 import pandas as pd
-import torch
 from joblib import Parallel, delayed
 from .checks import as_array, once, patch, place, whole_number
 from .config import PPOConfig

@@ -4,6 +4,7 @@
 
 # %% ../nbs/31_evaluate.ipynb #imports
 from __future__ import annotations
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +14,7 @@ import pandas as pd
 from .baselines import Hindsight, Hold, aligned_marks
 from .bootstrap import block_bootstrap, block_length, detectable, spread_of_days
 from .checks import once, refuse_first
+from .context import seen_days
 from .data import IntradayPanel
 from .exits import Exits, may_act
 from .objective import Term
@@ -211,6 +213,13 @@ def worth_table(
                           objective_high=high) | terms
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("policy")
 
+# %% ../nbs/31_evaluate.ipynb #e-seen
+def _warn_of_seen_days(name, policy, panel):
+    "A UserWarning where a policy was trained on some of these dates."
+    if panel.dates.dtype.kind != "M" or not (seen := seen_days(getattr(policy, "context", None) or {}, panel)): return
+    warnings.warn(f"policy {name!r} was trained on {len(seen)} of these {panel.D} days, the first {seen[0]}: what it "
+                  "gains on them is no evidence (in sample)", UserWarning, stacklevel=3)
+
 # %% ../nbs/31_evaluate.ipynb #e-compare
 def compare(
     policies: Mapping,         # name -> policy, or its exit steps (D, N); "hold" may only name what holds
@@ -225,8 +234,10 @@ def compare(
 ) -> pd.DataFrame:             # one row per policy, the columns of MEASURES
     """Judge policies on the same days. "hold" is there as a baseline even if it isn't among the names.
 
-    Raises TypeError or ValueError naming the policy if its name or its exit steps make no sense on this panel."""
+    Raises TypeError or ValueError naming the policy if its name or its exit steps make no sense on this panel; a
+    UserWarning names a policy that was trained on some of these dates."""
     exits = exits_by_name(policies, panel)
+    for name, policy in policies.items(): _warn_of_seen_days(name, policy, panel)
     if isinstance(baseline, str):
         if baseline not in exits and baseline != "hold":
             raise ValueError(f"baseline is {baseline!r}: give 'hold', a policy, or one of {', '.join(exits)}")

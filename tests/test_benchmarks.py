@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-TINY = {"epoch": "--days 2 --repeats 1", "gpu": "--device cpu", "live": "--quick", "scale": "--quick --epochs 1",
-        "peers": "--peers hold least_squares", "threads": "--quick"}
+TINY = {"bars": "--quick", "epoch": "--days 2 --repeats 1", "gpu": "--device cpu", "live": "--quick",
+        "scale": "--quick --epochs 1", "peers": "--peers hold least_squares", "threads": "--quick"}
 
 
 def test_none_is_forgotten():

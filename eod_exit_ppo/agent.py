@@ -23,7 +23,8 @@ from .exits import Exits
 from .features import FeatureSet, feature_set
 from .limits import Limits
 from .machine import dtype_of, on_own_threads, pick_device, progress_bar, stopping
-from .model import ActorCritic, fold_model, refresh_statistics
+from .model import (LONG_DAY, ActorCritic, first_chance, fold_model, nothing_to_add,
+                                 refresh_statistics, start_at)
 from .objective import Term
 from .policy import LearnedPolicy, check_widths, not_finite
 from .ppo import adam, ppo_update
@@ -68,17 +69,6 @@ def _days_to_train_on(panel, config) -> int:
     if config.keep == "last" or panel is None: return len(panel or ())
     if len(panel) < 4: raise ValueError(f"keep is 'best', but the panel has {len(panel)} days: give at least 4")
     return len(panel) - len(panel) // 4
-
-# %% ../nbs/26_agent.ipynb #e-start
-def _nothing_to_add(model):
-    "Make a fresh network leave its start as it is."
-    with torch.no_grad(): model.logit_head.weight.zero_(), model.logit_head.bias.zero_()
-
-def _start_at(model, exit_probability):
-    "Make a fresh policy exit with about this probability, whatever it sees."
-    with torch.no_grad():
-        model.logit_head.weight.mul_(0.1)
-        model.logit_head.bias.fill_(math.log(exit_probability / (1 - exit_probability)))
 
 # %% ../nbs/26_agent.ipynb #e-messages
 def with_last_checkpoint(agent, error) -> str:
@@ -182,8 +172,8 @@ def _fresh_network(self: FactorizedPPOEOD, widths):
     self.eval_generator = torch.Generator().manual_seed(looks)
     self.model = ActorCritic(*widths, self.config.hidden, self.config.credit == "stock",
                              torch.Generator().manual_seed(first)).to(self.device).eval()
-    if self.config.initial_exit is not None: _start_at(self.model, self.config.initial_exit)
-    if self.start is not None: _nothing_to_add(self.model)
+    if (chance := first_chance(self.config.initial_exit, self.panel)) is not None: start_at(self.model, chance)
+    if self.start is not None: nothing_to_add(self.model)
     self.optimizer = adam(self.model, self.config)
 
 # %% ../nbs/26_agent.ipynb #e-fresh-ready
@@ -378,6 +368,7 @@ def train(
             if checkpoint is not None and (last or asked or (k + 1) % checkpoint_every == 0): self.save(checkpoint)
             if enough: break
             if asked and k + 1 < config.epochs: raise asked[0]
+    self._warn_of_holding()
 
 # %% ../nbs/26_agent.ipynb #e-train-look
 @patch
@@ -386,6 +377,15 @@ def _look(self: FactorizedPPOEOD, config, aloud) -> None:
     if (row := self._rows[-1])["epoch"] % config.eval_every: return
     row["eval_payoff"] = self.evaluate()
     if aloud: tqdm.write(f"Epoch {row['epoch']:03d} | Eval avg EOD PnL {row['eval_payoff']:.6f}")
+
+# %% ../nbs/26_agent.ipynb #e-holding
+@patch
+def _warn_of_holding(self: FactorizedPPOEOD) -> None:
+    "A UserWarning where nothing was exited in the last round of long days, not even by chance."
+    if not isinstance(ro := self._sample, Rollout) or ro.shape[0] <= LONG_DAY or ro.exited.any(): return
+    warnings.warn(f"in the last round, of days of {ro.shape[0]} snapshots, nothing was exited: the policy holds to the "
+                  "close. If that is not what costs or objective make best, give more epochs, more rollouts_per_epoch, "
+                  "another initial_exit, or start=LeastSquaresMC.fit", UserWarning, stacklevel=4)
 
 # %% ../nbs/26_agent.ipynb #e-keep
 @patch

@@ -77,7 +77,7 @@ class PPOConfig:
     target_kl: float | None = positive(None, or_none=True)  # a round's update ends past this approx_kl; None: never
     start_scale: float = positive(10.0)           # of a start from a rule: logit per typical return of its advantage
     keep: str = choice("last", "best")            # the network at the end, or the best of the looks at held-out days
-    initial_exit: float | None = inside(None, or_none=True)  # exit probability of a fresh policy; None: as it comes
+    initial_exit: float | None = inside(None, or_none=True)  # of a fresh policy; None: as it comes, 1/T if T > 13
     bn_momentum: float = share(1.0)               # share of the newest data in refreshed BatchNorm statistics
     refresh_until: float = share(0.04)            # statistics are refreshed in this first share of the epochs
     eval_every: int = whole(25)                   # epochs between two looks at the evaluation days

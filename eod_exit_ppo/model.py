@@ -4,6 +4,7 @@
 
 # %% ../nbs/21_model.ipynb #imports
 from __future__ import annotations
+import math
 from collections.abc import Callable
 from numbers import Integral
 from typing import NamedTuple
@@ -180,6 +181,23 @@ def forward_value(
 def heads(self: ActorCritic) -> list[Head]:
     "The heads that this network has, in the order of their columns."
     return [h for h in HEADS if getattr(self, h.module) is not None]
+
+# %% ../nbs/21_model.ipynb #e-fresh
+LONG_DAY = 13  # snapshots; on days of more, a fresh policy begins by holding
+
+def first_chance(given: float | None, panel) -> float | None:
+    "The exit probability to begin with: as given, or 1 / T on long days; None: as the weights come."
+    return 1 / panel.T if given is None and panel is not None and panel.T > LONG_DAY else given
+
+def start_at(model: ActorCritic, chance: float) -> None:
+    "Make a fresh policy exit with about this probability, whatever it sees."
+    with torch.no_grad():
+        model.logit_head.weight.mul_(0.1)
+        model.logit_head.bias.fill_(math.log(chance / (1 - chance)))
+
+def nothing_to_add(model: ActorCritic) -> None:
+    "Make a fresh network leave the rule that it adds to as it is."
+    with torch.no_grad(): model.logit_head.weight.zero_(), model.logit_head.bias.zero_()
 
 # %% ../nbs/21_model.ipynb #e-refresh
 def refresh_statistics(

@@ -385,7 +385,7 @@ def _warn_of_holding(self: FactorizedPPOEOD) -> None:
     if not isinstance(ro := self._sample, Rollout) or ro.shape[0] <= LONG_DAY or ro.exited.any(): return
     warnings.warn(f"in the last round, of days of {ro.shape[0]} snapshots, nothing was exited: the policy holds to the "
                   "close. If that is not what costs or objective make best, give more epochs, more rollouts_per_epoch, "
-                  "another initial_exit, or start=LeastSquaresMC.fit", UserWarning, stacklevel=4)
+                  "another initial_exit, or start=LeastSquaresMC.fit with keep='best'", UserWarning, stacklevel=4)
 
 # %% ../nbs/26_agent.ipynb #e-keep
 @patch

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from eod_exit_ppo.agent import FactorizedPPOEOD
+from eod_exit_ppo.baselines import Threshold
 from eod_exit_ppo.policy import LearnedPolicy
 from eod_exit_ppo.data import IntradayPanel
 from eod_exit_ppo.direct import DirectGradient
@@ -258,3 +259,26 @@ def test_features_that_are_not_finite():
     def bad(p): return np.full((*p.shape, 1), np.nan)
     with pytest.raises(ValueError, match="features 'bad', stock column 0, has 32 non-finite .*day 0 .*snapshot 0 "):
         trained(panel_of(), features=FeatureSet("bad", bad))
+
+
+@pytest.mark.parametrize("T, start", [(14, None), (78, None), (390, None), (78, "rule")])
+def test_a_fresh_policy_sees_all_of_a_long_day(T, start):
+    "Of what may be exited early, a third is held to the last snapshots; with a rule to start from, the rule decides."
+    panel = IntradayPanel.synthetic(D=4, T=T, N=12)
+    rule = Threshold.fit(panel) if start else None
+    policy, everybody = FactorizedPPOEOD.from_panel(panel, start=rule).policy, np.ones(12, bool)
+    if start: return np.testing.assert_array_equal(policy.exit_steps(panel), rule.exit_steps(panel))
+    held = np.prod([1 - policy.exit_probability(panel[0], everybody, t) for t in range(T - 1)], axis=0)
+    assert 0.2 < held.mean() < 0.6, held
+
+
+def test_a_long_day_that_is_held_in_silence():
+    "A training that ends with no exit at all says so on long days, and on long days alone."
+    def told(T):
+        config = PPOConfig(epochs=1, rollouts_per_epoch=2, initial_exit=1e-9, eval_every=100)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            FactorizedPPOEOD.from_panel(IntradayPanel.synthetic(D=4, T=T, N=12), None, config).train(progress=False)
+        return [str(w.message) for w in caught]
+    assert told(13) == []
+    assert len(told(14)) == 1 and "days of 14 snapshots, nothing was exited" in told(14)[0]

@@ -5,7 +5,7 @@ the agent for it. Each training has a process of its own, so its seconds are tho
 RESULTS.md and all rows into book.csv, which nbs/studies/book.ipynb draws.
 
     python benchmarks/book.py                          every problem, 5 seeds
-    python benchmarks/book.py --problems impact_003    some of them, printed and not recorded
+    python benchmarks/book.py --problems impact_003    some of them; their rows are replaced
     python benchmarks/book.py --quick                  tiny days, one seed, printed and not recorded
 """
 from __future__ import annotations
@@ -74,14 +74,13 @@ def one_beta_days(quick):
     return fit, judge, ExactOptimum.synthetic(D, 8, N, 5)
 
 
-def crowded(kappa, **close) -> Problem:
-    impact = Impact(kappa, **close)
+def crowded(impact, **config) -> Problem:
     def rules(fit, judge, exact):
         return {"shadow prices, exact": ShadowPrice.fit(fit, impact, exact),
                 "shadow prices, least squares": ShadowPrice.fit(fit, impact), "optimum that ignores impact": exact}
     def best(fit, judge, exact): return "bound", impact_bound(judge, impact, exact).mean
     return Problem(default_days, Payoff() - impact, best, rules,
-                   {"agent, default recipe": dict(objective=Payoff() - impact)})
+                   {"agent": dict(objective=Payoff() - impact, config=config)})
 
 
 def neutral_rules(fit, judge, exact):
@@ -108,7 +107,8 @@ def frontier(a, **more) -> Problem:
 
 
 PROBLEMS = {
-    "impact_003": crowded(0.03), "impact_01": crowded(0.1, close=0.01), "impact_02": crowded(0.2),
+    "impact_003": crowded(Impact(0.03)), "impact_01": crowded(Impact(0.1, close=0.01)),
+    "impact_02": crowded(Impact(0.2), initial_exit=0.2, **WIDE),  # strong: a fresh policy begins by spreading its exits
     "betas": Problem(betas_days, NEUTRAL, None, neutral_rules, AGENTS),
     "betas_fresh": Problem(lambda quick: betas_days(quick, 6), NEUTRAL, None, neutral_rules, WITHIN),
     "one_beta": Problem(one_beta_days, NEUTRAL, lambda fit, judge, exact: ("bound", neutral_bound(judge, exact).mean),
@@ -121,7 +121,7 @@ PROBLEMS = {
         default_days, ExponentialUtility(20.0),
         lambda fit, judge, exact: ("exact", float(ExponentialOptimum(exact, 20.0).value(judge).mean())),
         lambda fit, judge, exact: {"exact optimum of the utility": ExponentialOptimum(exact, 20.0)},
-        {"agent, default recipe": dict(objective=ExponentialUtility(20.0))}),
+        {"agent": dict(objective=ExponentialUtility(20.0))}),
     "start": Problem(
         default_days, Payoff(), lambda fit, judge, exact: ("optimum", float(Exits.of(judge, exact).payoff().mean())),
         None, {"agent from least squares": dict(config=dict(keep="best", eval_every=10, epochs=50), start="squares")}),
@@ -220,25 +220,26 @@ def shown(rows: pd.DataFrame) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--problems", nargs="+", choices=PROBLEMS, help="only these; a part is not recorded")
+    parser.add_argument("--problems", nargs="+", choices=PROBLEMS, help="only these; their rows are replaced")
     parser.add_argument("--seeds", type=int, default=5, help="trainings of each agent")
     parser.add_argument("--quick", action="store_true", help="tiny days, one seed; not recorded")
     parser.add_argument("--one", nargs=3, metavar=("PROBLEM", "POLICY", "SEED"), help="one training, printed as JSON")
     args = parser.parse_args()
     if args.one: return print(json.dumps(one(args.one[0], args.one[1], int(args.one[2]), args.quick)))
-    rows = []
+    kept = pd.read_csv(FILE) if FILE.exists() else pd.DataFrame({"problem": []})
     for name in args.problems or PROBLEMS:
-        rows += rule_rows(name, args.quick)
+        rows = rule_rows(name, args.quick)
         for policy in PROBLEMS[name].agents:
             rows += [apart(name, policy, s, args.quick) for s in range(1 if args.quick else args.seeds)]
         if name in ("impact_003", "betas"):
             rows += filter(None, [apart(name, "stable-baselines3, whole book", 0, args.quick)])
-        print(shown(pd.DataFrame(rows)[lambda t: t.problem == name]), flush=True)
-        if not (args.problems or args.quick): pd.DataFrame(rows).to_csv(FILE, index=False)  # as far as it is
-    if args.problems or args.quick: return
-    found = pd.DataFrame(rows)
-    write_section("The book as a whole", "python benchmarks/book.py", shown(found), 1,
-                  ("torch", "numpy", "stable-baselines3"))
+        print(shown(pd.DataFrame(rows)), flush=True)
+        if args.quick: continue
+        kept = pd.concat([kept[kept.problem != name], pd.DataFrame(rows)])
+        kept = kept.sort_values("problem", key=lambda p: p.map(list(PROBLEMS).index), kind="stable")
+        kept.to_csv(FILE, index=False)
+        write_section("The book as a whole", "python benchmarks/book.py", shown(kept), 1,
+                      ("torch", "numpy", "stable-baselines3"))
 
 
 if __name__ == "__main__": main()

@@ -22,47 +22,36 @@ from .evaluate import compare, summary
 from .exits import Exits
 from .files import locked, new_folder, write_whole
 from .market import daily_closes, from_bars, momentum, reversal
-from .options import (Close, Cost, Epochs, Overwrite, Panel, Quiet, Recipe, RecipeOption, Run, Seed,
-                                  Threads, argument, config_of, option, plain_errors)
+from .objective import PAYOFF
+from .options import (Bars, Close, Cost, Epochs, MaxNet, MaxShare, Objective, Overwrite, Panel, Quiet,
+                                  Recipe, RecipeOption, Run, Seed, Signals, StartOption, State, Threads, Trades,
+                                  argument, config_of, goal_of, option, pair_of, parts_of, plain_errors, times_of)
 from .policy import LearnedPolicy
 from .report import make_report
 from .runs import (BASELINES, charge, check_out, checkpoint, costs_said, flags_of, keep_walk, open_day,
                                read_left_out, read_panel, run_record, table_by_ticker, write_run)
+from .terms import as_objective
 from .walk import WalkForward, walk_forward
 
 # %% auto #0
-__all__ = ['app', 'Trades', 'MADE', 'State', 'measures_json', 'about', 'demo', 'panel', 'train', 'evaluate', 'walk', 'report',
-           'exits_said', 'decide', 'fill', 'undo']
+__all__ = ['app', 'MADE', 'measures_json', 'about', 'demo', 'panel', 'train', 'evaluate', 'walk', 'report', 'exits_said',
+           'decide', 'fill', 'undo']
 
 # %% ../nbs/63_cli.ipynb #e-measures-json
 def measures_json(
     panel: IntradayPanel,
     policies: dict,        # as for `summary`
+    objective=None,        # likewise
 ) -> str:                  # days, first, last, costs_bps, and by policy every measure of `compare`; null for nan
     "The same for a program to read."
     costs = np.zeros((2, panel.N)) if panel.costs is None else 1e4 * panel.costs.astype(np.float64)
-    table = compare({"hold": Hold()} | policies, panel)
+    table = compare({"hold": Hold()} | policies, panel, objective=objective)
     measures = {name: {k: None if np.isnan(x) else float(x) for k, x in row.items()} for name, row in table.iterrows()}
     return json.dumps(dict(days=panel.D, first=str(panel.dates[0]), last=str(panel.dates[-1]),
                            costs_bps=dict(zip(("early", "close"), costs.mean(1).round(6).tolist())), policies=measures))
 
-# %% ../nbs/63_cli.ipynb #e-parts
-def _parts(option, text, mark, like, count=None):
-    "What a mark separates in an option, without the blanks around it."
-    parts = [part.strip() for part in text.split(mark)]
-    if all(parts) and count in (None, len(parts)): return parts
-    raise ValueError(f"{option} is {text!r}: give {like}")
-
-def _times(option, text): return _parts(option, text, ",", "times with a comma between them, like 10:00,12:00")
-
-def _pair(option, text): return _parts(option, text, "=", "theirs and ours, like Symbol=ticker", 2)
-
 # %% ../nbs/63_cli.ipynb #e-app
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-# %% ../nbs/63_cli.ipynb #e-trades
-Trades = option(Path | None, "CSV to write: one row per position, with its weight, exit, return, cost and payoff.",
-                dir_okay=False)
 
 # %% ../nbs/63_cli.ipynb #e-version
 def _version(show: bool):
@@ -107,14 +96,17 @@ def demo(
 # %% ../nbs/63_cli.ipynb #e-panel
 MADE = {"reversal": reversal, "momentum": momentum}  # signals that need no file
 
+def _signals(given, bars, jumps, gaps, max_gap, layout):
+    "A file of signals, or those that its name stands for, made from the bars by the same rules."
+    if str(given) not in MADE or given.exists(): return given
+    closes = daily_closes(bars, max_gap=None if jumps == "keep" else max_gap, **layout)
+    return MADE[str(given)](closes, max_gap=None if gaps == "keep" else max_gap)
+
+# %% ../nbs/63_cli.ipynb #e-panel-panel
 @app.command()
 @plain_errors()
 def panel(
-    bars: argument(list[Path], "Parquet or CSV files of bars, or folders of them: date, time (or one timestamp), "
-                   "ticker, close."),
-    signals: option(Path, "File with date, ticker, signal; or one row per date and one column per ticker. A signal "
-                    "dated d must have been known at the close before d. Or reversal, or momentum: made from the bars.",
-                    show_default=False),
+    bars: Bars, signals: Signals,
     out: option(Path, "Folder to write the panel to, with report.csv: what became of every row.", show_default=False),
     weights: option(Path | None, "The same with weight: positive long, negative short.  [default: the signals]") = None,
     snapshots: option(str, "When positions may be exited: a step from the open like 30min, or times like 10:00,12:00; "
@@ -134,29 +126,38 @@ def panel(
     calendar: option(str, "Exchange calendar that knows the sessions; none: the dates of the file.") = "XNYS",
     session: option(str | None, "Open and close with --calendar none.  [default: 09:30,16:00]") = None,
     half_days: option(str, "drop, or keep: no exit after the early close.") = "drop",
+    cut_short: option(str, "drop, or keep the last bar of a day that breaks off as the next prior close.") = "drop",
+    no_volume: option(str, "drop, or keep bars of volume 0 as prices, where there is a column volume.") = "drop",
     max_stale: option(str, "A price older than this is no price to trade at.") = "15min",
-    max_gap: option(float, "Overnight move taken for a split or an error; inf for none.") = 0.3,
+    max_gap: option(float, "Move taken for a split or an error, overnight or in the day; inf for none.") = 0.3,
+    gaps: option(str, "drop, or keep overnight moves beyond --max-gap as real.") = "drop",
+    jumps: option(str, "drop, or keep bars beyond --max-gap from the price before.") = "drop",
+    list_gap: option(float, "Overnight moves beyond this that stay are listed; inf for none.") = 0.15,
+    min_bars: option(float, "Leave out days on which less of the book has any bar; 0 for none.") = 0.5,
     min_quoted: option(float, "Leave out days on which less of the book has a price by the first snapshot.") = 0.0,
     prior_close: option(Path | None, "File with date, ticker, prior_close, which wins over the bars.") = None,
     adjustments: option(Path | None, "File with date, ticker, factor: splits; closes before that date are multiplied "
-                        "by it.") = None,
+                        "by it; 1: a move is real.") = None,
+    dividends: option(Path | None, "File with date, ticker, dividend: cash per share, of that ex-date.") = None,
+    close: option(Path | None, "File with date, ticker, close: official closes, which win over the last bar.") = None,
     cost_bps: Cost = None, close_bps: Close = None, overwrite: Overwrite = False, quiet: Quiet = False,
 ) -> None:
     """From bars and a daily signal to a panel.
 
     What was read, repaired and left out is printed by reason, and kept in full as report.csv in the panel's folder."""
     check_out(out, overwrite, ("panel.json", "*.npy", "report.csv"), "panel")
-    times = _times("--snapshots", snapshots)
+    times = times_of("--snapshots", snapshots)
     layout = dict(
-        tz=tz, stamp=stamp, bar=bar, columns=dict(_pair("--column", text) for text in column) or None, unit=unit,
+        tz=tz, stamp=stamp, bar=bar, columns=dict(pair_of("--column", text) for text in column) or None, unit=unit,
         format=format, ticker=ticker, on_blank=on_blank, sep=sep, decimal=decimal,
-        names=None if names is None else _parts("--names", names, ",", "columns, like date,time,ticker,close"),
-        calendar=None if calendar.lower() == "none" else calendar, session=session and _times("--session", session))
-    if str(signals) in MADE and not signals.exists():
-        signals = MADE[str(signals)](daily_closes(bars, adjustments, **layout), max_gap=max_gap)
+        names=None if names is None else parts_of("--names", names, ",", "columns, like date,time,ticker,close"),
+        calendar=None if calendar.lower() == "none" else calendar, session=session and times_of("--session", session),
+        cut_short=cut_short, no_volume=no_volume, adjustments=adjustments, dividends=dividends, close=close)
+    made = _signals(signals, bars, jumps, gaps, max_gap, layout)
     days, report = from_bars(
-        bars, signals, weights, times if len(times) > 1 else times[0], half_days=half_days, max_stale=max_stale,
-        max_gap=max_gap, min_quoted=min_quoted, prior_close=prior_close, adjustments=adjustments, **layout)
+        bars, made, weights, times if len(times) > 1 else times[0], half_days=half_days, max_stale=max_stale,
+        max_gap=max_gap, gaps=gaps, jumps=jumps, list_gap=list_gap, min_bars=min_bars, min_quoted=min_quoted,
+        prior_close=prior_close, **layout)
     days = charge(days, cost_bps, close_bps)
     with new_folder(out) as part:
         days.save(part)
@@ -164,23 +165,27 @@ def panel(
     typer.echo(f"{report!r}\n\n{days!r}\n\nThe panel is in {out}, the account of every row in {out / 'report.csv'}")
 
 # %% ../nbs/63_cli.ipynb #e-begun
-def _begun(path, fit, judge, config, seed, **how):
+def _begun(path, fit, judge, config, seed, goal, **how):
     "The agent of a training that was interrupted, if it is the same training."
     agent = FactorizedPPOEOD.load(path, fit, judge, **how)
-    was, now = (asdict(c) | dict(seed=s) for c, s in ((agent.config, agent.seed), (config, seed)))
+    rule, fits = agent.start and type(agent.start.rule).__name__, goal["start"] and goal["start"].__self__.__name__
+    was, now = (asdict(c) | dict(seed=s, objective=repr(as_objective(objective)), limits=limits, start=start)
+                for c, s, objective, limits, start in (
+                    (agent.config, agent.seed, agent.objective, agent.limits, rule),
+                    (config, seed, goal["objective"], goal["limits"], fits)))
     other = [f"{k} was {was[k]} and is {now[k]}" for k in was if was[k] != now[k]]
     if other: raise ValueError(f"--resume: {', '.join(other)}: give the same, or begin again with --overwrite")
     typer.echo(f"Going on after epoch {len(agent.history)} of {config.epochs}")
     return agent
 
 # %% ../nbs/63_cli.ipynb #e-trained
-def _trained(path, fit, judge, config, seed, resume, anew, **how):
+def _trained(path, fit, judge, config, seed, goal, resume, anew, **how):
     "An agent trained to the end, with checkpoints on the way; begun, or gone on with."
     if path.exists() and not (resume or anew): raise ValueError(
         f"a training for this folder was interrupted ({path}): --resume goes on with it, --overwrite begins again")
     resume = resume and path.exists()
-    if resume: agent = _begun(path, fit, judge, config, seed, **how)
-    else: agent = FactorizedPPOEOD.from_panel(fit, judge, config, seed, **how)
+    if resume: agent = _begun(path, fit, judge, config, seed, goal, **how)
+    else: agent = FactorizedPPOEOD.from_panel(fit, judge, config, seed, **goal, **how)
     try: agent.train(checkpoint=path, resume=resume)
     except KeyboardInterrupt:
         typer.echo(f"Stopped after epoch {len(agent.history)}: the same command with --resume goes on", err=True)
@@ -196,6 +201,7 @@ def train(
     recipe: RecipeOption = Recipe.per_stock,
     test_days: option(int | None, "Days at the end to hold out and judge by; 0: judge on the training days.  [default: "
                       "a third]", min=0) = None,
+    objective: Objective = None, max_net: MaxNet = None, max_share: MaxShare = None, start: StartOption = None,
     epochs: Epochs = None, seed: Seed = 7, cost_bps: Cost = None, close_bps: Close = None, threads: Threads = 1,
     device: option(str, "cpu, cuda or auto.") = "cpu", overwrite: Overwrite = False,
     resume: option(bool, "Go on with a training that was interrupted; it ends as if nothing had happened.",
@@ -216,13 +222,15 @@ def train(
     typer.echo(f"{days}\nLearning from {fit.D} days, judging on {f'the last {held_out}' if held_out else 'the same'}")
     with locked(meanwhile):
         path = meanwhile / "agent.pt"
-        try: agent = _trained(path, fit, judge, config_of(recipe, epochs), seed, resume, overwrite, device=device,
+        try: agent = _trained(path, fit, judge, config_of(recipe, epochs), seed,
+                              goal_of(objective, max_net, max_share, start), resume, overwrite, device=device,
                               threads=threads)
         finally:
             if not path.exists(): shutil.rmtree(meanwhile)  # nothing was learned yet
         write_run(out, agent)
         shutil.rmtree(meanwhile, ignore_errors=True)
-    typer.echo(f"\n{summary(judge, {'learned policy': agent.policy})}\n\nThe run is in {out}")
+    goal = None if agent.objective == PAYOFF else agent.objective
+    typer.echo(f"\n{summary(judge, {'learned policy': agent.policy}, goal)}\n\nThe run is in {out}")
 
 # %% ../nbs/63_cli.ipynb #e-evaluate
 @app.command()
@@ -234,6 +242,7 @@ def evaluate(
     exits: option(Path | None, "CSV to write: when each stock is exited.", dir_okay=False) = None,
     trades: Trades = None,
     as_json: option(bool, "Print every measure as JSON.", "--json") = False,
+    objective: option(str | None, "What a day is worth, judged beside the payoff.  [default: the run's]") = None,
     cost_bps: Cost = None, close_bps: Close = None, threads: Threads = 1, quiet: Quiet = False,
 ) -> None:
     "Judge a trained policy on a panel, beside holding."
@@ -242,10 +251,10 @@ def evaluate(
     if (last_days or 1) > days.D: raise ValueError(f"--last-days {last_days}, but there are {days.D}")
     days = days if last_days is None else days[-last_days:]
     for text in differences(agent.policy.context, days): warnings.warn(text, UserWarning, stacklevel=2)
-    decided = Exits.of(days, agent.policy, "learned policy")
-    typer.echo(measures_json(days, {"learned policy": decided}) if as_json else
-               f"{days.D} days, {days.dates[0]} .. {days.dates[-1]}, {costs_said(days)}\n"
-               f"{summary(days, {'learned policy': decided})}")
+    decided, goal = Exits.of(days, agent.policy, "learned policy"), as_objective(objective or agent.objective)
+    judged = days, {"learned policy": decided}, None if goal == PAYOFF else goal
+    typer.echo(measures_json(*judged) if as_json else
+               f"{days.D} days, {days.dates[0]} .. {days.dates[-1]}, {costs_said(days)}\n{summary(*judged)}")
     table = decided.trades()
     when = table[["date", "ticker", "step", "time"]].rename(columns={"step": "exit_step"})
     for what, path, rows in (("exits", exits, when), ("trades", trades, table)):
@@ -267,6 +276,7 @@ def walk(
     jobs: option(int, "Fits at a time; -1: as many as there are cores.") = 2,
     baselines: option(bool, "Fit threshold, least squares and best fixed exit too.") = True,
     recipe: RecipeOption = Recipe.per_stock, epochs: Epochs = None,
+    objective: Objective = None, max_net: MaxNet = None, max_share: MaxShare = None, start: StartOption = None,
     name: option(str, "The policy's name; another configuration needs another.") = "learned",
     tried: option(int, "Configurations tried on these days elsewhere.", min=0) = 0,
     seed: option(int, "Seed of everything that is drawn.", min=0) = 0,
@@ -279,14 +289,16 @@ def walk(
     if name == "hold": raise ValueError("--name is 'hold', the name of holding every position: give another")
     check_out(out, True, ("fits", "days", "result"), "walk")
     days, config = charge(read_panel(panel), cost_bps, close_bps), config_of(recipe, epochs)
-    splitter = WalkForward(train, test, purge, expanding)
+    splitter, goal = WalkForward(train, test, purge, expanding), goal_of(objective, max_net, max_share, start)
     typer.echo(f"{days}\n{splitter.get_n_splits(days)} folds of {train} days to learn from, {test} to judge on")
     result = walk_forward(days, config, splitter, seeds, jobs, out / "fits", sys.stderr.isatty(),
-                          BASELINES if baselines else None, name, seed, tried=tried)
-    about = dict(main=name, config=asdict(config), splitter=repr(splitter), seed=seed)
+                          BASELINES if baselines else None, name, seed, tried=tried, **goal)
+    about = dict(main=name, config=asdict(config), splitter=repr(splitter), seed=seed, start=start and start.value,
+                 objective=repr(as_objective(objective)), limits=goal["limits"] and asdict(goal["limits"]))
     keep_walk(result, out, about, read_left_out(panel / "report.csv"))
     if trades is not None: write_whole(trades, lambda f: f.write(result.trades().to_csv(index=False).encode()))
-    typer.echo(f"\n{result!r}\n\n{summary(result.book, result.policies())}\n\nThe run is in {out}: show it with "
+    said = summary(result.book, result.policies(), objective)
+    typer.echo(f"\n{result!r}\n\n{said}\n\nThe run is in {out}: show it with "
                f"eod-exit-ppo report {out} --out report.html")
 
 # %% ../nbs/63_cli.ipynb #e-report
@@ -322,13 +334,11 @@ def exits_said(
     return table.assign(**{k: table[k].map(f) for k, f in told.items()}).rename_axis(None).to_string()
 
 # %% ../nbs/63_cli.ipynb #e-decide-day
-State = option(Path, "File that remembers the day; a line is added at every call.", dir_okay=False, show_default=False)
-
 def _learned(run): return LearnedPolicy.load(checkpoint(run)), run_record(run)
 
 def _session(text):
     "Open and close, or the name of a calendar."
-    return text if text is None or ":" not in text else tuple(_times("--session", text))
+    return text if text is None or ":" not in text else tuple(times_of("--session", text))
 
 # %% ../nbs/63_cli.ipynb #e-decide
 @app.command()
@@ -358,7 +368,7 @@ def decide(
     named: send the right file for the same time."""
     learned, now = _learned(run), table_by_ticker("--prices", prices, "price")
     marks = {k: () if (x := flags_of(now, k, prices)) is None else x for k in ("halted", "real")}
-    day = open_day(*learned, state, book, date, times and _times("--times", times), (cost_bps, close_bps),
+    day = open_day(*learned, state, book, date, times and times_of("--times", times), (cost_bps, close_bps),
                    not dry_run, session=_session(session))
     table = day.decide(time, now.price, **marks, skip=skip, dry=dry_run)
     if out is not None: write_whole(out, lambda f: f.write(table.to_csv().encode()))

@@ -45,7 +45,7 @@ def trained_costs(
     return None if np.isnan(rows).any() else np.float32(rows)
 
 # %% ../nbs/08_context.ipynb #e-differ-days
-def _seen_days(context, panel):
+def seen_days(context, panel):
     "The days of a panel that were trained on."
     return [x for x in map(str, panel.dates.tolist()) if x in set(context.get("days", ()))]
 
@@ -67,7 +67,7 @@ def differences(
         out.append(f"the times are not those that the policy was trained on, the first {now[k]} in place of {was[k]}")
     if context["costs"] and panel.costs is None:
         out.append("the policy was trained with costs, and there are none: it decides as if exits were free of charge")
-    if seen := _seen_days(context, panel) if days else ():
+    if seen := seen_days(context, panel) if days else ():
         out.append(f"{len(seen)} of {panel.D} days were trained on, the first {seen[0]}: what is earned on them is no "
                    "evidence (in sample)")
     return out

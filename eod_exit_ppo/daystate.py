@@ -4,9 +4,11 @@
 
 # %% ../nbs/50_daystate.ipynb #imports
 from __future__ import annotations
+from dataclasses import asdict, is_dataclass
 from typing import NamedTuple
 import numpy as np
 import torch
+from .checks import whole_number
 from .exits import check_exit_steps, may_act
 from .limits import Book, ticker_rank
 from .model import ExitHead
@@ -42,14 +44,30 @@ class DayState(NamedTuple):
     steps = property(lambda self: np.where(self.held, len(self.decided) - 1, self.exit_step))
     last = property(lambda self: int(max(np.flatnonzero(self.decided), default=-1)))  # -1 before the first
 
+# %% ../nbs/50_daystate.ipynb #e-limits-of
+def limits_of(policy) -> dict:
+    "The limits that a policy brings along, in plain types; nothing where there are none."
+    limits = getattr(policy, "limits", None)
+    return asdict(limits) if is_dataclass(limits) else {}
+
+# %% ../nbs/50_daystate.ipynb #e-draw
+def checked_draw(draw, policy, date):
+    "A seed, or None; an error where exits can't be drawn with it."
+    if draw is None: return None
+    if not hasattr(policy, "wishes"): raise TypeError(
+        f"draw is {draw!r}, and {type(policy).__name__} exits nothing by chance: leave it out, or give a LearnedPolicy")
+    if date is None: raise ValueError(
+        f"draw is {draw!r}, and the day has no date: give date=, each day has draws of its own")
+    return whole_number("draw", draw)
+
 # %% ../nbs/50_daystate.ipynb #e-by-chance
-def _asked_chances(policy, panel, state, t):
-    "Which stocks the policy wants to exit at t, (N,) bool, and how likely it finds that."
+def _asked_chances(policy, panel, state, t, draw):
+    "Which stocks the policy wants to exit at t, (N,) bool, by chance if draw is a seed; and how likely it finds it."
     chance = np.asarray(policy.exit_probability(panel, state.held, t))
     if chance.shape != (panel.N,) or not (chance >= 0).all() or not (chance <= 1).all(): raise ValueError(
         f"the policy's probabilities at {panel.times[t]} have shape {chance.shape} and are not all from 0 to 1: "
         f"nothing was decided, {(panel.N,)} numbers are needed")
-    wishes = state.held & ExitHead.wish(chance)
+    wishes = state.held & (ExitHead.wish(chance) if draw is None else policy.wishes(panel, chance, t, draw))
     if (wishes & ~panel.tradable[0, t]).any(): check_exit_steps(panel, np.where(wishes, t, panel.T - 1)[None])
     return wishes, chance
 
@@ -74,13 +92,13 @@ def _book_of(policy, panel, state):
     return Book(torch.from_numpy(may_act(panel)), torch.from_numpy(state.steps[None]), limits,
                 torch.from_numpy(normalize_neutral(panel.weights)), ticker_rank(panel))
 
-def after_deciding(policy, panel, state, t, sent):
-    "The state after the exits of snapshot t, which has been heard; those that were `sent` stay."
+def after_deciding(policy, panel, state, t, sent, draw=None):
+    "The state after the exits of snapshot t, which has been heard; those that were `sent` stay. `draw` is a seed."
     book, said = _book_of(policy, panel, state), state.said
     acts, chance = book.acting(t)[0].numpy(), np.full(panel.N, np.nan)
     if t == panel.T - 1: exits = state.held
     else:
-        if hasattr(policy, "exit_probability"): wishes, chance = _asked_chances(policy, panel, state, t)
+        if hasattr(policy, "exit_probability"): wishes, chance = _asked_chances(policy, panel, state, t, draw)
         else: wishes, said = _asked_steps(policy, panel, state, t)
         first = torch.from_numpy(np.where(sent, np.inf, np.nan_to_num(chance)))[None]
         exits = book.step(t, torch.from_numpy(wishes | sent)[None], first)[0].numpy()

@@ -4,6 +4,7 @@
 
 # %% ../nbs/31_evaluate.ipynb #imports
 from __future__ import annotations
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +14,7 @@ import pandas as pd
 from .baselines import Hindsight, Hold, aligned_marks
 from .bootstrap import block_bootstrap, block_length, detectable, spread_of_days
 from .checks import once, refuse_first
+from .context import seen_days
 from .data import IntradayPanel
 from .exits import Exits, may_act
 from .objective import Term
@@ -211,6 +213,13 @@ def worth_table(
                           objective_high=high) | terms
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("policy")
 
+# %% ../nbs/31_evaluate.ipynb #e-seen
+def _warn_of_seen_days(name, policy, panel):
+    "A UserWarning where a policy was trained on some of these dates."
+    if panel.dates.dtype.kind != "M" or not (seen := seen_days(getattr(policy, "context", None) or {}, panel)): return
+    warnings.warn(f"policy {name!r} was trained on {len(seen)} of these {panel.D} days, the first {seen[0]}: what it "
+                  "gains on them is no evidence (in sample)", UserWarning, stacklevel=3)
+
 # %% ../nbs/31_evaluate.ipynb #e-compare
 def compare(
     policies: Mapping,         # name -> policy, or its exit steps (D, N); "hold" may only name what holds
@@ -225,8 +234,10 @@ def compare(
 ) -> pd.DataFrame:             # one row per policy, the columns of MEASURES
     """Judge policies on the same days. "hold" is there as a baseline even if it isn't among the names.
 
-    Raises TypeError or ValueError naming the policy if its name or its exit steps make no sense on this panel."""
+    Raises TypeError or ValueError naming the policy if its name or its exit steps make no sense on this panel; a
+    UserWarning names a policy that was trained on some of these dates."""
     exits = exits_by_name(policies, panel)
+    for name, policy in policies.items(): _warn_of_seen_days(name, policy, panel)
     if isinstance(baseline, str):
         if baseline not in exits and baseline != "hold":
             raise ValueError(f"baseline is {baseline!r}: give 'hold', a policy, or one of {', '.join(exits)}")
@@ -239,20 +250,30 @@ def compare(
     table = pd.DataFrame.from_dict(rows, orient="index", columns=list(MEASURES)).rename_axis("policy")
     return table if objective is None else table.join(worth_table(exits, baseline, as_objective(objective), block, how))
 
+# %% ../nbs/31_evaluate.ipynb #e-gain-line
+def _gain_line(name, mean, gain, low, high, more=""):
+    "A policy in a line, holding without its gain over itself."
+    if name == "hold": return f"{name:16}{mean:14.6f}"
+    interval = "" if np.isnan(low) else f"  [{low:+.6f}, {high:+.6f}]"
+    return f"{name:16}{mean:14.6f}   {gain:+.6f}{interval}{more}"
+
 # %% ../nbs/31_evaluate.ipynb #e-text-summary
 def summary(
     panel: IntradayPanel,  # the days to judge on
     policies: dict,        # name -> anything with exit_steps(panel), or its exit steps
+    objective=None,        # as for `compare`: a second table, by its worth
 ) -> str:                  # one line per policy, holding first
     """Mean payoff per day of each policy, its gain over holding with a 95% interval, and the smallest gain that these
     days would have shown with a probability of 80%; no interval under 10 days."""
+    table = compare({"hold": Hold()} | policies, panel, objective=objective)
     lines = [f"{'':16}{'payoff per day':>14}   gain over holding, 95% interval, could be seen"]
-    for name, row in compare({"hold": Hold()} | policies, panel).iterrows():
-        gain = "" if name == "hold" else f"   {row.gain:+.6f}"
-        interval = "" if name == "hold" or np.isnan(row.low) else (
-            f"  [{row.low:+.6f}, {row.high:+.6f}]  {row.detectable:.6f}")
-        lines.append(f"{name:16}{row['mean']:14.6f}{gain}{interval}")
-    return "\n".join(lines)
+    for name, row in table.iterrows():
+        seen = "" if np.isnan(row.low) else f"  {row.detectable:.6f}"
+        lines.append(_gain_line(name, row["mean"], row.gain, row.low, row.high, seen))
+    if objective is None: return "\n".join(lines)
+    lines.append(f"\n{'':16}{'worth per day':>14}   gain over holding, 95% interval, by {as_objective(objective)!r}")
+    own = table.filter(regex="^objective")
+    return "\n".join([*lines, *(_gain_line(name, *row) for name, row in zip(own.index, own.to_numpy()))])
 
 # %% ../nbs/31_evaluate.ipynb #e-cost-line
 def free_gain(exits: Exits, base: Exits) -> np.ndarray:

@@ -7,10 +7,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from .checks import patch
-from .exits import net_marks
+from .exits import Exits, net_marks
 from .live import DayState, LiveDay
 from .quotes import implausible, positions, since_prior
-from .weights import normalize_neutral
 
 # %% auto #0
 __all__ = []
@@ -65,23 +64,22 @@ def fill(
 # %% ../nbs/53_fills.ipynb #e-trades
 @patch
 def trades(self: LiveDay) -> pd.DataFrame:
-    """One row per position: side, weight (as a share of its side's capital), time of the exit ("" while held), return
-    at it or so far, payoff by marks, share reported as closed, its return on average, payoff by fills."""
-    s, p, i = self._state, self.panel, np.flatnonzero(self._panel.weights[0])
-    w, mark = normalize_neutral(p.weights)[0, i].astype(np.float64), net_marks(p)[0, s.steps[i], i].astype(np.float64)
+    """One row per position, by ticker: the columns of `Exits.trades`, by marks, those of a position that is held with
+    step -1, time "" and the marks so far; share reported as closed, its return on average, payoff by fills."""
+    s, i = self._state, np.flatnonzero(self._panel.weights[0])
+    table = Exits(self.panel, s.steps[None]).trades().set_axis(self.panel.tickers[i])
+    table["time"] = table["time"].astype(object)
+    table.loc[s.held[i], ["step", "time"]] = -1, ""
     done, gain = s.done[i], s.gain[i]
     with np.errstate(all="ignore"): average = np.where(done > 0, gain / done, np.nan)
-    return pd.DataFrame({
-        "side": np.where(w > 0, "long", "short"), "weight": w,
-        "time": np.where(s.held[i], "", p.times.astype(object)[s.steps[i]]), "return": p.marks()[0, s.steps[i], i],
-        "by marks": w * mark, "filled": done, "fill return": average, "by fills": w * (gain + (1 - done) * mark)},
-        index=self._index.take(i))
+    return table.assign(**{"filled": done, "fill return": average,
+                           "by fills": table["weight"] * gain + (1 - done) * table["payoff"]})
 
 # %% ../nbs/53_fills.ipynb #e-payoff
 @patch
 def payoff(self: LiveDay) -> pd.Series:
     "The payoff of the day so far, by marks and by fills; what is held counts at its last mark."
-    return self.trades()[["by marks", "by fills"]].sum()
+    return self.trades()[["payoff", "by fills"]].sum().rename({"payoff": "by marks"})
 
 # %% ../nbs/53_fills.ipynb #e-undo
 @patch

@@ -15,7 +15,7 @@ import pandas as pd
 from .checks import list_of_names, once, patch, quietly, read_only, whole_number
 from .context import differences, trained_costs
 from .data import IntradayPanel, as_dates, last_mark
-from .daystate import DayState, after_deciding, corrected, refuse_other
+from .daystate import DayState, after_deciding, checked_draw, corrected, limits_of, refuse_other
 from .journal import Journal
 from .quotes import (after_close, checked_closes, checked_limits, checked_returns, flags, implausible,
                                  numbers, refuse_disorder, stale, time_label, zone_of)
@@ -49,6 +49,7 @@ class LiveDay:
         max_move: float | None = 0.3,           # a quote further from the one before is set aside; None: no limit
         session=None,              # the day's open and close, like ("09:30", "13:00"), or a calendar, like "XNYS"
         tz: str | None = None,     # zone of times and session, needed where `decide` is given a time with a zone
+        draw: int | None = None,   # a seed: exits by chance, those of `policy.exit_steps(panel, draw)`; needs a date
     ):
         if isinstance(policy, type) or not (hasattr(policy, "exit_steps") or hasattr(policy, "exit_probability")):
             raise TypeError(f"policy is {policy if isinstance(policy, type) else type(policy)}: give an object with "
@@ -69,7 +70,8 @@ class LiveDay:
         self.date = None if date is None else str(self._panel.dates[0])
         refuse_disorder(self.times)
         self._closed = after_close(self.times, session, self.date, self._zone)
-        self._begin(path, dict(session=session, tz=tz))
+        self._draw = checked_draw(draw, policy, self.date)
+        self._begin(path, dict(session=session, tz=tz, draw=draw, limits=limits_of(policy)))
         self._say_differences(costs is None and own is not None)
 
 # %% ../nbs/52_live.ipynb #e-differences
@@ -135,7 +137,7 @@ def _next(self: LiveDay, base: DayState, t, heard, odd, sent) -> DayState:
     arrays = {k: np.where(now if x.ndim == 1 else now[..., None], x, getattr(base, k))
               for k, x in heard.items() if x is not None}
     state = base._replace(**arrays, odd=odd)
-    state = after_deciding(self.policy, self._panel_of(state), state, t, sent)
+    state = after_deciding(self.policy, self._panel_of(state), state, t, sent, self._draw)
     return state._replace(answers=state.answers | {t: self._answer(state, t, sent)})
 
 # %% ../nbs/52_live.ipynb #e-answer
@@ -348,6 +350,9 @@ def _rebuilt(cls, policy, events):
     "The day that a journal tells of, all its calls made once more."
     if events[0].get("call") != "begin": raise KeyError("begin")
     first = {k: v for k, v in events[0].items() if k != "call"}
+    if (was := first.pop("limits", now := limits_of(policy))) != now: raise ValueError(
+        f"was decided within the limits {was or 'none'}, and the policy given has {now or 'none'}: give the one that "
+        "decided so far, or policy.limited(Limits(...))")
     arrays = {k: _array(first.get(k)) for k in ("signals", "weights", "prior_close")}
     costs = first.get("costs") or np.zeros((2, len(first["tickers"])))
     with quietly():  # what there was to say was said when it happened
@@ -384,6 +389,7 @@ def load(
 def replay(
     policy,                # as for LiveDay
     panel: IntradayPanel,  # D days, T snapshots, N stocks
+    draw: int | None = None,  # as for LiveDay
 ) -> np.ndarray:           # (D, N) int64 exit steps
     "The exit steps of days that are simulated one snapshot at a time; those of `policy.exit_steps(panel)`."
     steps, K = np.empty((panel.D, panel.N), np.int64), 0 if panel.extra is None else panel.extra.shape[-1]
@@ -391,7 +397,8 @@ def replay(
         with quietly():  # what the book lacks was said when the panel was made
             day = LiveDay(policy, panel.tickers, panel.signals[d], panel.weights[d], times=panel.times, n_extra=K,
                           costs=np.zeros((2, panel.N)) if panel.costs is None else panel.costs, date=panel.dates[d],
-                          universe=None if panel.universe is None else panel.universe[d], min_quoted=0, max_move=None)
+                          universe=None if panel.universe is None else panel.universe[d], min_quoted=0, max_move=None,
+                          draw=draw)
         for t, time in enumerate(panel.times):
             day.decide(time, returns=panel.returns[d, t], halted=~panel.tradable[d, t],
                        extra=panel.extra[d, t] if K else None)

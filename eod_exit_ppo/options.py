@@ -13,10 +13,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated
 import typer
+from .baselines import LeastSquaresMC, Threshold
 from .config import PPOConfig
+from .limits import Limits
 
 # %% auto #0
-__all__ = ['RecipeOption', 'Seed', 'Epochs', 'Threads', 'Overwrite', 'Cost', 'Close', 'Panel', 'Run', 'Quiet', 'Recipe',
+__all__ = ['RecipeOption', 'Seed', 'Epochs', 'Threads', 'Overwrite', 'Cost', 'Close', 'Panel', 'Bars', 'Signals', 'Run', 'Trades',
+           'State', 'Objective', 'MaxNet', 'MaxShare', 'STARTS', 'StartOption', 'Quiet', 'Recipe', 'Start',
            'plain_errors']
 
 # %% ../nbs/62_options.ipynb #e-option
@@ -55,7 +58,49 @@ Close = option(str | None, "Cost of the closing auction, likewise.  [default: th
 # %% ../nbs/62_options.ipynb #e-arguments
 Panel = argument(Path, "Folder that `panel` has written; or a Parquet or CSV file, one row per day, snapshot and "
                  "stock: date, time, ticker, return (since the prior close), signal, weight.")
+Bars = argument(list[Path], "Parquet or CSV files of bars, or folders of them: date, time (or one timestamp), "
+                "ticker, close.")
+Signals = option(Path, "File with date, ticker, signal; or one row per date and one column per ticker. A signal "
+                 "dated d must have been known at the close before d. Or reversal, or momentum: made from the bars.",
+                 show_default=False)
 Run = argument(Path, "Folder that `train` has written, or a checkpoint in it.")
+
+# %% ../nbs/62_options.ipynb #e-files
+Trades = option(Path | None, "CSV to write: one row per position, with its weight, exit, return, cost and payoff.",
+                dir_okay=False)
+State = option(Path, "File that remembers the day; a line is added at every call.", dir_okay=False, show_default=False)
+
+# %% ../nbs/62_options.ipynb #e-goal
+Objective = option(str | None, "What a day is worth, like 'payoff - impact(0.03)'; terms: payoff, impact, neutrality, "
+                   "risk, exponential_utility.  [default: payoff]")
+MaxNet = option(float | None, "Most net exposure after the exits of a snapshot, as a share of one side.", min=0)
+MaxShare = option(float | None, "Most of the book that is exited at one snapshot, as a share of it.", min=0)
+
+# %% ../nbs/62_options.ipynb #e-start
+class Start(str, Enum):
+    "Rules that the network may start from."
+    least_squares = "least-squares"
+    threshold = "threshold"
+
+STARTS = {Start.least_squares: LeastSquaresMC.fit, Start.threshold: Threshold.fit}
+StartOption = option(Start | None, "Rule, fitted on the same days, that the network adds to.  [default: none]")
+
+# %% ../nbs/62_options.ipynb #e-goal-of
+def goal_of(objective: str | None, max_net: float | None, max_share: float | None, start: Start | None) -> dict:
+    "The options as the agent and a walk take them."
+    limits = None if max_net is None and max_share is None else Limits(max_net, max_share)
+    return dict(objective=objective, limits=limits, start=STARTS.get(start))
+
+# %% ../nbs/62_options.ipynb #e-parts
+def parts_of(option, text, mark, like, count=None):
+    "What a mark separates in an option, without the blanks around it."
+    parts = [part.strip() for part in text.split(mark)]
+    if all(parts) and count in (None, len(parts)): return parts
+    raise ValueError(f"{option} is {text!r}: give {like}")
+
+def times_of(option, text): return parts_of(option, text, ",", "times with a comma between them, like 10:00,12:00")
+
+def pair_of(option, text): return parts_of(option, text, "=", "theirs and ours, like Symbol=ticker", 2)
 
 # %% ../nbs/62_options.ipynb #e-quiet
 def _be_quiet(context: typer.Context, quiet: bool) -> bool:

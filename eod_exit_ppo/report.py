@@ -19,9 +19,9 @@ from .runs import Judged, costs_said, holds_walk
 from .significance import deflated_sharpe, in_and_out, market_part
 
 # %% auto #0
-__all__ = ['TEMPLATE', 'verdict', 'headline', 'score_table', 'trading_table', 'monthly_table', 'months', 'payoff_picture',
-           'cost_picture', 'exit_picture', 'exposure_picture', 'day_picture', 'left_out_table', 'data_left_out',
-           'settings_table', 'settings', 'make_report']
+__all__ = ['TEMPLATE', 'verdict', 'headline', 'score_table', 'objective_table', 'worth', 'trading_table', 'monthly_table',
+           'months', 'payoff_picture', 'cost_picture', 'exit_picture', 'exposure_picture', 'day_picture',
+           'left_out_table', 'data_left_out', 'settings_table', 'settings', 'make_report']
 
 # %% ../nbs/61_report.ipynb #e-said
 def _bps_said(x):
@@ -108,6 +108,33 @@ def score_table(
     out, none = pd.DataFrame(out).reset_index(drop=True), [c for c in out if re.search("gain|interval|seen", c)]
     out.loc[out.policy == "hold", none] = ""
     return out
+
+# %% ../nbs/61_report.ipynb #e-objective
+def objective_table(
+    run: Judged,
+) -> pd.DataFrame | None:  # text, one row per policy; None where the payoff alone was trained on
+    "Every policy by the objective that this one was trained on. Raises ValueError for a function of one's own."
+    text = run.about.get("objective", "payoff")
+    if text == "payoff": return None
+    t = compare(run.policies, run.panel, objective=text)
+    terms = {k.removeprefix("term ") + " (bps)": t[k].map(_bps_said) for k in t if k.startswith("term ")}
+    between = [_between(a, b).replace(" ", "\u00a0") for a, b in zip(t.objective_low, t.objective_high)]
+    out = pd.DataFrame({"policy": t.index, "worth per day (bps)": t.objective.map(_bps_said),
+                        "gain over holding (bps)": t.objective_gain.map(_bps_said), "95% interval": between}
+                       | terms).reset_index(drop=True)
+    out.loc[out.policy == "hold", ["gain over holding (bps)", "95% interval"]] = ""
+    return out
+
+# %% ../nbs/61_report.ipynb #e-worth
+def worth(run: Judged) -> Html:
+    "What the days were worth by the objective, as a piece of the page; nothing where that is the payoff."
+    try: table = objective_table(run)
+    except ValueError: table = html.escape(f"The policy was trained on {run.about['objective']}, a function of one's "
+                                           "own, and is judged by its payoff here.")
+    if table is None: return Html("")
+    if isinstance(table, str): return Html(f"<p>{table}</p>")
+    return Html(f"<p>The policy was trained on <em>{html.escape(run.about['objective'])}</em>. By that, a term in each "
+                f"of the last columns:</p>{table_html(table)}")
 
 # %% ../nbs/61_report.ipynb #e-trading
 def trading_table(
@@ -237,6 +264,7 @@ def settings_table(
             "costs": costs_said(p)}
     if "trained_on" in a: rows["days learned from"] = "{days}, {first} to {last}".format(**a["trained_on"])
     if "splitter" in a: rows["folds"] = f"{len(run.result.folds)}, {a['splitter']}"
+    rows |= {k: a[k] for k in ("objective", "limits", "start") if a.get(k)}
     many = len(run.result.exit_steps[run.main])
     rows |= {"seeds": f"{many}, the book split evenly among them" if many > 1 else many,
              "first seed": a.get("seed", "not known"),

@@ -1,5 +1,6 @@
 """The command line: what a shell sees, mostly from a process of its own."""
 import fcntl
+import json
 import os
 import pty
 import struct
@@ -12,10 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eod_exit_ppo import FactorizedPPOEOD, IntradayPanel, LiveDay, PPOConfig
+from eod_exit_ppo import FactorizedPPOEOD, IntradayPanel, LiveDay, PPOConfig, compare
 from eod_exit_ppo.bars import synthetic_bars
 from eod_exit_ppo.cli import app
-from eod_exit_ppo.market import daily_closes, reversal
+from eod_exit_ppo.limits import Limits
+from eod_exit_ppo.market import daily_closes, from_bars, reversal
 
 COMMANDS = {"module": [sys.executable, "-m", "eod_exit_ppo"],
             "script": [str(Path(sys.executable).with_name("eod-exit-ppo"))]}
@@ -133,6 +135,67 @@ def test_a_live_day_from_files(names, kind, tmp_path, here):
     np.testing.assert_allclose(day.panel.costs[0], np.arange(12) / 1e4)
     assert day.panel.universe.all() and day.status().state.iloc[0] == "no weight"
     assert day.panel.tradable[0, 1].tolist() == [k != 5 for k in range(12)]
+
+
+def test_prices_and_days_as_from_bars_takes_them(tmp_path):
+    "Every option of the rules for prices and days reaches `from_bars`; a word that is none is refused by its name."
+    bars = synthetic_bars(days=20, tickers=12, every="30min", seed=2).assign(volume=1)
+    bars.loc[bars.index[::50], "volume"] = 0
+    bars.loc[(bars.ticker == "T03") & (bars.time == "12:00"), "close"] *= 2
+    days = bars[["date", "ticker"]].drop_duplicates()
+    bars.to_csv(tmp_path / "bars.csv", index=False)
+    days.assign(dividend=0.01).to_csv(tmp_path / "paid.csv", index=False)
+    days.assign(close=20.0)[:5].to_csv(tmp_path / "closes.csv", index=False)
+    tables = dict(dividends=tmp_path / "paid.csv", close=tmp_path / "closes.csv")
+    own = dict(no_volume="keep", cut_short="keep")
+    rest = dict(jumps="keep", gaps="keep", list_gap=0.01, min_bars=0.1)
+    words = [w for k, x in (tables | own | rest).items() for w in (f"--{k.replace('_', '-')}", x)]
+    status, said, err = call("panel", "bars.csv", "--signals", "reversal", "--out", "panel", *words, cwd=tmp_path)
+    assert status == 0, err
+    signals = reversal(daily_closes(bars, max_gap=None, **tables, **own), max_gap=None)
+    panel, _ = from_bars(bars, signals, **tables, **own, **rest)
+    assert IntradayPanel.load(tmp_path / "panel").fingerprint() == panel.fingerprint()
+    assert "jump within the day" in said and "large overnight move" in said
+    for name in ("jumps", "gaps", "no_volume", "cut_short"):
+        status, out, err = call("panel", "bars.csv", "--signals", "reversal", "--out", "no",
+                                f"--{name.replace('_', '-')}", "x", cwd=tmp_path)
+        assert status == 2 and f"{name} is 'x'" in err and not (tmp_path / "no").exists()
+
+
+def test_an_objective_limits_and_a_start(tmp_path):
+    "They are learned under, kept with the run and the walk, judged by, and shown."
+    IntradayPanel.synthetic(D=60, T=4, N=20).save(tmp_path / "days")
+    goal = ("--objective", "payoff - impact(0.01)", "--max-net", 0.3, "--max-share", 0.4, "--start", "least-squares")
+    status, said, err = call("train", "days", "--out", "run", "--epochs", 2, *goal, cwd=tmp_path)
+    assert status == 0 and "by payoff - impact(0.01)" in said, err
+    agent = FactorizedPPOEOD.load(tmp_path / "run" / "agent.pt")
+    assert repr(agent.objective) == "payoff - impact(0.01)" and agent.limits == Limits(0.3, 0.4)
+    assert type(agent.start.rule).__name__ == "LeastSquaresMC"
+    judged = compare({"learned policy": agent.policy}, IntradayPanel.load(tmp_path / "days")[-20:],
+                     objective="payoff - risk(0.5)").iloc[0]
+    status, said, err = call("evaluate", "run", "days", "--last-days", 20, "--json", "--objective",
+                             "payoff - risk(0.5)", cwd=tmp_path)
+    assert status == 0 and not err, err
+    assert json.loads(said)["policies"]["learned policy"] == judged.to_dict()
+    status, said, err = call("walk-forward", "days", "--out", "walk", "--train", 25, "--test", 15, "--seeds", 1,
+                             "--jobs", 1, "--epochs", 2, *goal, cwd=tmp_path)
+    assert status == 0 and "by payoff - impact(0.01)" in said, err
+    status, _, err = call("report", "walk", "--out", "walk.html", cwd=tmp_path)
+    page = (tmp_path / "walk.html").read_text()
+    assert status == 0 and "trained on <em>payoff - impact(0.01)</em>" in page and "impact(0.01) (bps)" in page, err
+
+
+@pytest.mark.parametrize("words, why", [
+    (["--objective", "payoff - magic(1)"], "objective is 'payoff - magic(1)': there is no term 'magic'"),
+    (["--objective", "payoff - impact(-1)"], "impact: kappa is -1"),
+    (["--max-net", "-1"], "--max-net"), (["--max-share", "nan"], "--max-share"), (["--start", "magic"], "--start")])
+@pytest.mark.parametrize("command", ["train", "walk-forward"])
+def test_no_such_objective(words, why, command, tmp_path):
+    IntradayPanel.synthetic(D=9, T=4, N=20).save(tmp_path / "days")
+    size = ("--train", 5, "--test", 2) if command == "walk-forward" else ()
+    status, _, err = call(command, "days", "--out", "run", *size, *words, cwd=tmp_path)
+    assert status == 2 and why in err and "Traceback" not in err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("args, why", [

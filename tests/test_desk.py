@@ -15,9 +15,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from eod_exit_ppo import (ExitAt, FactorizedPPOEOD, IntradayPanel, LearnedPolicy, LiveDay, PPOConfig, Threshold,
-                          daily_closes, from_bars, payoff, reversal, synthetic_bars)
+from eod_exit_ppo import (ExitAt, Exits, FactorizedPPOEOD, IntradayPanel, LearnedPolicy, LiveDay, PPOConfig,
+                          Threshold, compare, daily_closes, from_bars, payoff, replay, reversal, synthetic_bars)
 from eod_exit_ppo.cli import app
+from eod_exit_ppo.limits import Limits
+from lively import lively
 
 TIMES, N = ["10:00", "11:00", "12:00", "14:00", "16:00"], 24
 TICKERS = [f"T{k:02d}" for k in range(N)]
@@ -304,3 +306,50 @@ def test_the_commands_of_a_desk(trained, tmp_path):
     assert (tmp_path / "day").read_bytes() == kept
     assert "2 of 5 snapshots, last 12:00" in decide("12:00", 1, "--skip")
     assert LiveDay.load(tmp_path / "day", trained.policy).trades().filled[LONG] == 0.5
+
+
+def test_live_under_limits_and_by_chance(tmp_path):
+    "Exits within limits, and drawn with a seed, are those of a backtest; the journal has both, and goes on under them."
+    panel = IntradayPanel(MADE.signals, MADE.returns, MADE.weights, tradable=MADE.tradable, dates=MADE.dates,
+                          times=TIMES, tickers=TICKERS)
+    agent = FactorizedPPOEOD.from_panel(panel[:20], config=PPOConfig(epochs=3, eval_every=100))
+    agent.train(progress=False)
+    loose, tight = lively(agent.policy, panel[:20], 0.1), Limits(max_net=0.1, max_share=0.2)
+    bound, days = loose.limited(tight), panel[20:]
+    for policy, draw in ((loose, 3), (loose, 4), (bound, None), (bound, 3)):
+        np.testing.assert_array_equal(replay(policy, days, draw=draw), policy.exit_steps(days, draw=draw))
+    assert (loose.exit_steps(days, draw=3) != loose.exit_steps(days, draw=4)).any()
+    assert (bound.exit_steps(days, draw=3) != loose.exit_steps(days, draw=3)).any()
+    day = new_day(bound, path=tmp_path / "day", draw=3)
+    day.decide(TIMES[0], FEED[0])
+    again, first = LiveDay.load(tmp_path / "day", bound), json.loads((tmp_path / "day").read_text().splitlines()[0])
+    assert first["draw"] == 3 and first["limits"] == dict(max_net=0.1, max_share=0.2)
+    for k in range(1, len(TIMES)):
+        for own in (day, again): own.path = None
+        day.decide(TIMES[k], FEED[k]), again.decide(TIMES[k], FEED[k])
+    assert (again.exit_steps == day.exit_steps).all()
+    assert (day.exit_steps == bound.exit_steps(panel[:1], draw=3)[0]).all()
+    with pytest.raises(ValueError, match="was decided within the limits {'max_net': 0.1.*has none: give the one"):
+        LiveDay.load(tmp_path / "day", loose)
+
+
+def test_live_trades_have_the_columns_of_a_backtest():
+    day = new_day(until=2)
+    own, cols = day.trades(), list(Exits.of(MADE[:1], ExitAt(1)).trades())
+    assert list(own)[:len(cols)] == cols and own.ticker.tolist() == own.index.tolist()
+    held = day.status().state[own.ticker] != "left"
+    assert (own.step[held.to_numpy()] == -1).all() and (own.time[held.to_numpy()] == "").all() and held.any()
+    for k in range(2, len(TIMES)): day.decide(TIMES[k], FEED[k])
+    whole = Exits.of(day.panel, day.exit_steps[None]).trades()
+    pd.testing.assert_frame_equal(day.trades()[cols].reset_index(drop=True), whole, check_dtype=False)
+
+
+def test_compare_warns_of_days_that_were_trained_on(trained):
+    "By date, where a policy is judged on days that it has learned from; not on others, and not of exits alone."
+    with pytest.warns(UserWarning, match=r"policy 'mine' was trained on \d+ of these 30 days, the first .*in sample"):
+        compare({"mine": trained.policy}, MADE, n_boot=100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compare({"mine": trained.policy}, MADE[[x not in set(trained.context["days"]) for x in map(str, MADE.dates)]],
+                n_boot=100)
+        compare({"mine": trained.policy.exit_steps(MADE)}, MADE, n_boot=100)

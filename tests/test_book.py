@@ -17,7 +17,8 @@ def spread_out(x, days): return ((days.weight.abs()[:, None] * x).sum(2) / 2).sq
 
 OBJECTIVES = {
     "impact": Payoff() - Impact(0.05, close=0.01), "neutrality": Payoff() - Neutrality(0.5),
-    "risk": Payoff() - Risk(20), "utility": ExponentialUtility(20), "several": Payoff() - 0.5 * Impact(0.1) - Neutrality(0.1),
+    "risk": Payoff() - Risk(20), "utility": ExponentialUtility(20),
+    "several": Payoff() - 0.5 * Impact(0.1) - Neutrality(0.1),
     "own": Payoff() - spread_out}
 SMALL = PPOConfig(epochs=3, rollouts_per_epoch=4, hidden=8, eval_every=10, initial_exit=0.3)
 DAYS = IntradayPanel.synthetic(D=24, T=5, N=20, seed=3, market=0.01, missing=0.05).with_costs(3, 1)

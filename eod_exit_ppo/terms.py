@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from numbers import Real
 import torch
+from .checks import patch
 from .objective import PAYOFF, Own, Payoff, Term
 
 # %% auto #0
@@ -58,10 +59,10 @@ def shares_of_book(x: torch.Tensor, days) -> torch.Tensor:
     return torch.einsum("bn,btn->bt", days.weight.abs().to(x), x) / 2
 
 # %% ../nbs/07_terms.ipynb #e-impact-value-impact-value
-def _impact_value(self, x, days):
+@patch
+def value(self: Impact, x, days):
+    "What each day's impact costs, (B,)."
     return shares_of_book(x, days).square() @ x.new_tensor(per_snapshot(self, x.shape[1]))
-
-Impact.value = _impact_value
 
 # %% ../nbs/07_terms.ipynb #e-neutrality
 @dataclass(frozen=True)

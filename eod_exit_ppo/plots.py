@@ -15,8 +15,8 @@ from .objective import payoff
 from .style import COLOURS, colours_of
 
 # %% auto #0
-__all__ = ['WORTHS', 'plot_day', 'plot_day_strip', 'plot_payoff', 'plot_exit_times', 'plot_hazard', 'plot_exposure', 'plot_costs',
-           'plot_boundary', 'plot_history']
+__all__ = ['WORTHS', 'plot_day', 'plot_day_strip', 'plot_payoff', 'plot_exit_times', 'plot_hazard', 'plot_exposure',
+           'plot_turnover', 'plot_costs', 'plot_boundary', 'plot_history']
 
 # %% ../nbs/32_plots.ipynb #e-axes
 def axes_or_new(ax=None, height: float = 3.0):
@@ -197,6 +197,23 @@ def plot_exposure(
            ylim=(-110, 140))
     snapshot_ticks(ax, panel.times)
     ax.legend(fontsize=8, loc="upper center", ncols=4)
+    return ax
+
+# %% ../nbs/32_plots.ipynb #e-plot-turnover
+def plot_turnover(
+    policy,                # a policy or exit steps
+    panel: IntradayPanel,  # D days
+    ax=None,               # Axes to draw on; default: new ones
+):                         # Axes
+    "The share of the book that is exited at each snapshot, in percent: mean of the days, and nine days of ten."
+    gross, ax, x = Exits.of(panel, policy).exposure()["gross"], axes_or_new(ax), np.arange(panel.T)
+    sold = -50 * np.diff(gross, axis=1, prepend=gross[:, :1] * 0 + 2)
+    low, high = np.quantile(sold, [0.05, 0.95], axis=0)
+    ax.fill_between(x, low, high, color=COLOURS["hold"], alpha=0.35, lw=0, label="nine days of ten")
+    ax.plot(x, sold.mean(0), "o-", ms=4, color="black", lw=1.5, label="mean")
+    ax.set(title="What is exited at each snapshot", xlabel="snapshot", ylabel="% of the book", ylim=(0, None))
+    snapshot_ticks(ax, panel.times)
+    ax.legend(fontsize=8)
     return ax
 
 # %% ../nbs/32_plots.ipynb #e-plot-costs

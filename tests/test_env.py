@@ -74,8 +74,8 @@ def test_gymnasium_accepts_it(settings):
 
 @pytest.mark.parametrize("objective", [
     "payoff", "payoff - impact(0.05)", "payoff - impact(0.1, close=0.01) - neutrality(0.5)", "exponential_utility(20)",
-    "0.7 * payoff - 0.3 * neutrality(2)", lambda x, days: smooth_share(x, days),
-    as_objective("payoff") - smooth_share], ids=str)
+    "0.7 * payoff - 0.3 * neutrality(2)", smooth_share,
+    as_objective("payoff") - smooth_share], ids=lambda x: getattr(x, "__name__", str(x)))
 @pytest.mark.parametrize("limits", [None, Limits(0.2, 0.3)], ids=str)
 def test_rewards_sum_to_the_objective(objective, limits):
     env, rng, worth = ExitEnv(PANEL, objective, limits), np.random.default_rng(1), as_objective(objective)

@@ -104,6 +104,15 @@ def package_four(train, judge, seed, args):
     package(train, judge, seed, args, PPOConfig(**FOUR), lambda panel: hand_made(panel, unit))
 
 
+def package_start(train, judge, seed, args):
+    "From least squares: judged before it learns anything, then after each look at held-out training days."
+    config = PPOConfig(keep="best", eval_every=5, epochs=20)
+    agent = FactorizedPPOEOD.from_panel(train, judge.panel, config, seed, start=LeastSquaresMC.fit)
+    judge(agent.policy)
+    agent.train(progress=False, eval_every=5)
+    judge(agent.policy)
+
+
 def looks(judge, features, seconds=np.inf):
     "A callback of stable-baselines3 that judges before each round and at the end, and stops when its time is over."
     from stable_baselines3.common.callbacks import BaseCallback
@@ -147,12 +156,14 @@ def sb3_book(train, judge, seed, args):
 
 
 PEERS = dict(hold=hold, literal=literal, sb3=sb3, sb3_path=sb3_path, sb3_book=sb3_book, direct=direct,
-             least_squares=least_squares, package=package, package_four=package_four)
+             least_squares=least_squares, package=package, package_four=package_four,
+             package_start=package_start)
 NAMES = dict(hold="hold to the close", literal="the literal loop",
              sb3="PPO of stable-baselines3, a stock-day an episode", sb3_path="the same on this package's features",
              sb3_book="the same algorithm, a day of the whole book an episode",
              direct="direct gradient", least_squares="least squares", package="**this package**",
-             package_four="this package on the four hand-made features")
+             package_four="this package on the four hand-made features",
+             package_start="this package from least squares")
 CERTAIN, COSTLY = ("hold", "least_squares"), ("literal",)  # nothing is drawn: one run; too slow: one seed
 
 

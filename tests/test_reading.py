@@ -360,6 +360,19 @@ def test_empty_files_of_every_kind(tmp_path):
     assert "a.csv, b.csv.gz, c.pq, d.txt, e.pq" in repr(right(tmp_path, on_blank="skip")[1])
 
 
+def test_patterns_and_lost_files_in_the_shell(tmp_path):
+    for day, own in BARS.groupby(BARS.timestamp.dt.strftime("%Y-%m-%d")): csv(own, tmp_path / f"{day}.csv")
+    BOOK.to_csv(tmp_path / "book.txt")
+    def panel(bars): return CliRunner().invoke(app, ["panel", str(tmp_path / bars), "--signals", str(
+        tmp_path / "book.txt"), "--out", str(tmp_path / "out"), "--snapshots", ",".join(AT), "--overwrite"])
+    assert (done := panel("2024-*.csv")).exit_code == 0, done.output
+    np.testing.assert_allclose(IntradayPanel.load(tmp_path / "out").returns, truth(), atol=1e-6)
+    for lost in ("2023-*.csv", "lost.csv"):
+        done = panel(lost)
+        assert done.exit_code == 2 and done.output.startswith("Error: bars: there is no file at "), done.output
+        assert len(done.output.strip().splitlines()) == 1
+
+
 def test_tickers_stay_text(tmp_path):
     "007 and NA are tickers, from text files too."
     t = BARS.assign(ticker=BARS.ticker.map({"AAA": "007", "BRK/B": "7", "NA": "NA"}))

@@ -17,7 +17,7 @@ REASONS = {
     "in the book": "the stock-day has a signal and a prior close: its bars set its marks",
     "prior close": "the last bar of a stock-day that is itself left out, used as the next session's prior close",
     "jump within the day": "further than max_gap from the stock-day's last price that was believed: no price",
-    "no volume": "a bar of volume 0: a halt, or a gap filled with the last price, and no_volume='drop'",
+    "no volume": "a bar of volume 0 or none: a halt, or a gap filled with the last price, and no_volume='drop'",
     "same bar twice": "the same date, time, ticker and price again; counted once",
     "no price": "a row without a trade (blank, or a price of zero), and on_blank='skip'",
     "not a session": "the calendar has no session on that date",

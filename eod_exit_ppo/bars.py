@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from .checks import patch
 from .sessions import calendar_of, exchange_sessions, sessions_of, span_ms
-from .tables import Layout, floats, pieces, prices, tickers, when
-from .times import by_value, clock_label, date_of, day_numbers
+from .tables import MISSING, Layout, floats, pieces, prices, tickers, when
+from .times import by_value, clock_label, date_of, day_numbers, texts
 
 # %% auto #0
 __all__ = ['synthetic_bars']
@@ -23,34 +23,39 @@ def unpack_key(key):
     return (key >> TIME + TICKER) + OLDEST, (key >> TIME) & ((1 << TICKER) - 1), key & ((1 << TIME) - 1)
 
 # %% ../nbs/46_bars.ipynb #e-steps
-def _steps(pieces):
-    "How often each step between two bars occurs, by file and ticker: count, and the share of its file and ticker."
+def _steps(pieces, by):
+    "How often each step between two bars of a stock occurs: count, and its share; `by`: day 0, ticker 1."
     out = []
     for where, key, *_ in pieces:
         step = np.diff(key)[same := np.diff(key >> TIME) == 0]
-        tick = unpack_key(key[1:][same])[1]
-        pair, count = np.unique((tick << TIME | step)[step > 0], return_counts=True)
-        out.append(pd.DataFrame(dict(where=where, tick=pair >> TIME, step=pair & (1 << TIME) - 1, count=count)))
-    out = pd.concat(out).groupby(["where", "tick", "step"], as_index=False, sort=False)["count"].sum()
-    return out.assign(of=out.groupby(["where", "tick"])["count"].transform("sum"))
+        one = unpack_key(key[1:][same])[by]
+        pair, count = np.unique((one << TIME | step)[step > 0], return_counts=True)
+        out.append(pd.DataFrame(dict(where=where, one=pair >> TIME, step=pair & (1 << TIME) - 1, count=count)))
+    out = pd.concat(out).groupby(["where", "one", "step"], as_index=False, sort=False)["count"].sum()
+    of = out.groupby(["where", "one"])["count"].transform("sum")
+    return out.assign(share=(out["count"] / of).where(of >= 20, 0))
 
 # %% ../nbs/46_bars.ipynb #e-length
 def _bar_length(bar, pieces, tickers):
     "The bars' length in ms: as given, or the commonest step from one to the next; ValueError where files disagree."
     if bar is not None: return span_ms("bar", bar)
-    steps = _steps(pieces)
-    votes = steps[(steps["of"] >= 20) & (steps["count"] >= steps["of"] / 2)].drop_duplicates("step")
-    if len(votes) > 1:
-        found = " and ".join(f"{v.step / 60_000:g} min in {v.where} (ticker {tickers[v.tick]})"
-                             for v in votes[:2].itertuples())
-        raise ValueError(f"the bars have more than one length, {found}: read them apart, or give bar=, like '5min'")
+    steps, days = _steps(pieces, 1), _steps(pieces, 0)
     count = steps.groupby("step")["count"].sum()
-    if len(count) and count.max() >= count.sum() / 2: return int(count.idxmax())
+    common = steps[steps["step"] == count.idxmax()][:1] if len(count) and count.max() >= count.sum() / 2 else steps[:0]
+    votes = pd.concat([steps[steps["share"] >= 0.5].assign(of=lambda v: v["one"].map(lambda k: f"ticker {tickers[k]}")),
+                       days[days["share"] >= 0.9].assign(of=lambda v: v["one"].map(lambda k: str(date_of(k)))),
+                       common.assign(of="most of all")]).drop_duplicates("step")
+    if len(votes) > 1:
+        found = " and ".join(f"{v.step / 60_000:g} min in {v.where} ({v.of})" for v in votes[:2].itertuples())
+        raise ValueError(f"the bars have more than one length, {found}: read them apart, or give bar=, like '5min'")
+    if len(common): return int(common["step"].iloc[0])
     raise ValueError("the length of the bars does not follow from their start times: give it, e.g. bar='5min'")
 
 # %% ../nbs/46_bars.ipynb #e-check-options
 def _check_options(stamp, bar, calendar, session, no_volume):
     "Refuse settings that are unknown, or would be ignored."
+    if not isinstance(calendar, (str, type(None))):
+        raise TypeError(f"calendar is {calendar!r}: give a name like 'XNYS', or None")
     if stamp not in ("start", "end", None): raise ValueError(f"stamp is {stamp!r}: give 'start' or 'end'")
     if no_volume not in ("drop", "keep"): raise ValueError(f"no_volume is {no_volume!r}: give 'drop' or 'keep'")
     if bar is not None and not span_ms("bar", bar): raise ValueError(f"bar is {bar!r}: give a length above 0")
@@ -58,6 +63,15 @@ def _check_options(stamp, bar, calendar, session, no_volume):
         f"bar is {bar!r}, but a length is needed with stamp='start' only: give both, or neither")
     if session is not None and calendar is not None: raise ValueError(
         f"session is {session!r}, but calendar is {calendar!r}, which knows the hours: give one of them")
+
+# %% ../nbs/46_bars.ipynb #e-traded
+def _traded(rows):
+    "Whether each bar has a volume: one above 0; text that is no number is refused."
+    volume, raw = floats(rows, "volume"), rows.table["volume"]
+    bad = np.isnan(volume) & raw.notna().to_numpy()
+    bad[bad] = ~np.isin(texts(raw[bad]), MISSING)
+    rows.refuse(bad, "volume", "give numbers, or no_volume='keep' to pass over them")
+    return volume > 0
 
 # %% ../nbs/46_bars.ipynb #e-bars
 class Bars:
@@ -68,6 +82,7 @@ class Bars:
         self.pieces, self.ids, self.counts, self.disorder = [], {}, Counter(), Counter()
         self.blank, self.empty = np.empty(0, np.int64), []  # stock-days of rows without a price, files without rows
         layout, zone = Layout(**layout), None if calendar is None else calendar_of(calendar).tz
+        self.heed = no_volume == "drop"
         for rows in pieces(bars, layout):
             if len(rows.table): self._add(rows, layout, zone)
             else: self.empty.append(rows.where)
@@ -76,7 +91,7 @@ class Bars:
         self.tickers = np.array(list(self.ids))
         self.told, self.start = stamp is not None, stamp == "start"
         self.length = _bar_length(bar, self.pieces, self.tickers) if self.start else 0
-        self.halts = no_volume == "drop" and any(p[4].any() for p in self.pieces)
+        self.halts = self.heed and any(p[4].any() for p in self.pieces)
         self.sessions = s = sessions_of(calendar, self.days, session)
         whole = s[~s["early"]]
         whole = whole if (here := whole[whole.index.isin(self.days)]).empty else here
@@ -84,8 +99,9 @@ class Bars:
 
     def _add(self, rows, layout, zone):
         "Code, check and sort some rows; those without a price are counted."
-        names, (price, blank), (day, ms) = tickers(rows), prices(rows, layout), when(rows, layout, zone)
-        traded = floats(rows, "volume") != 0 if "volume" in rows.table else np.ones(len(price), bool)
+        try: names, (price, blank), (day, ms) = tickers(rows), prices(rows, layout), when(rows, layout, zone)
+        except TypeError as e: raise TypeError(f"{rows.where}: {str(e).removeprefix(f'{rows.where}: ')}") from e
+        traded = _traded(rows) if self.heed and "volume" in rows.table else np.ones(len(price), bool)
         key = (self.stock_days(day, names) << TIME) | ms
         order = np.argsort(key, kind="stable")
         if blank.any():

@@ -57,10 +57,10 @@ def _warn_of_starts(bars, found):
     "A warning where `stamp` was not given and the bars look as if stamped at their start."
     s = bars.sessions.loc[unpack_key(found.index.to_numpy() << TIME)[0]]
     at_open, ends = found["seen"].to_numpy() == s["open"].to_numpy(), found["until"].to_numpy() >= s["close"].to_numpy()
-    if bars.told or not len(found) or ends.any() or at_open.mean() <= 0.5: return
+    if bars.told or not len(found) or ends.mean() > 0.01 or at_open.mean() <= 0.5: return
     warnings.warn("stamp is not given, and the bars look as if they were stamped at their start: most stock-days begin "
-                  "at the open, none ends at the close. Give stamp='start', or 'end' if that is right", UserWarning,
-                  stacklevel=4)
+                  "at the open, hardly any ends at the close. Give stamp='start', or 'end' if that is right",
+                  UserWarning, stacklevel=4)
 
 # %% ../nbs/47_market.ipynb #e-days
 class StockDays:
@@ -282,7 +282,7 @@ def from_bars(
     session: tuple | None = None,       # open and close if calendar is None; default: ("09:30", "16:00")
     half_days: str = "drop",    # or "keep": no exit after the early close, the last bar is the close
     cut_short: str = "drop",    # or "keep" the last bar of a day that breaks off as the next session's prior close
-    no_volume: str = "drop",    # or "keep" bars of volume 0 as prices, where the bars have a column volume
+    no_volume: str = "drop",    # or "keep" bars without volume as prices, where the bars have a column volume
     max_stale: str = "15min",   # a price older than this is no price to trade at
     max_gap: float = 0.3,       # a move taken for a split or an error, overnight or in the day; None or inf for none
     gaps: str = "drop",         # or "keep" overnight moves beyond max_gap as real; they are listed

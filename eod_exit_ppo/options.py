@@ -27,9 +27,9 @@ def option(kind, help, *names, **how):
     "The type of an option of a command, and what its help says."
     return Annotated[kind, typer.Option(*names, help=help, **how)]
 
-def argument(kind, help, **how):
+def argument(kind, help, exists=True, **how):
     "The type of an argument of a command, and what its help says."
-    return Annotated[kind, typer.Argument(help=help, exists=True, show_default=False, **how)]
+    return Annotated[kind, typer.Argument(help=help, exists=exists, show_default=False, **how)]
 
 # %% ../nbs/62_options.ipynb #e-recipe
 class Recipe(str, Enum):
@@ -58,8 +58,8 @@ Close = option(str | None, "Cost of the closing auction, likewise.  [default: th
 # %% ../nbs/62_options.ipynb #e-arguments
 Panel = argument(Path, "Folder that `panel` has written; or a Parquet or CSV file, one row per day, snapshot and "
                  "stock: date, time, ticker, return (since the prior close), signal, weight.")
-Bars = argument(list[Path], "Parquet or CSV files of bars, or folders of them: date, time (or one timestamp), "
-                "ticker, close.")
+Bars = argument(list[Path], "Parquet or CSV files of bars, folders of them, or patterns like 'bars/*.csv': date, time "
+                "(or one timestamp), ticker, close.", exists=False)
 Signals = option(Path, "File with date, ticker, signal; or one row per date and one column per ticker. A signal "
                  "dated d must have been known at the close before d. Or reversal, or momentum: made from the bars.",
                  show_default=False)

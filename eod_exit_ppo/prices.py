@@ -44,7 +44,8 @@ def share_of(name, x):
 def drop_or_keep(**options):
     "Refuse anything but 'drop' and 'keep'."
     for name, x in options.items():
-        if x not in ("drop", "keep"): raise ValueError(f"{name} is {x!r}: give 'drop' or 'keep'")
+        if isinstance(x, str) and x in ("drop", "keep"): continue
+        raise ValueError(f"{name} is {x!r}: give 'drop' or 'keep'")
     return options
 
 # %% ../nbs/45_prices.ipynb #e-believed

@@ -77,8 +77,8 @@ def takes_layout(f):
 # %% ../nbs/41_tables.ipynb #e-usual-names
 USUAL = {"timestamp": ("datetime", "tsevent", "windowstart", "t", "ts", "bartime"),
          "date": ("tradedate", "tradingday", "day"), "time": ("timeofday",),
-         "ticker": ("symbol", "sym", "instrument", "code", "ric"),
-         "close": ("last", "c", "price", "closeprice", "lastprice", "pxlast"), "volume": ("vol", "v")}
+         "ticker": ("symbol", "sym", "instrument", "code", "ric"), "volume": ("vol", "v"),
+         "close": ("last", "c", "price", "closeprice", "lastprice", "pxlast")}
 
 def plain_name(name):
     "A column's name in small letters and digits alone."
@@ -91,8 +91,7 @@ MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None"]
 
 def _is_parquet(path):
     "Whether a file is Parquet, by its name; False for text."
-    end = ENDS.search(Path(path).name)
-    if end: return end[0].lower() in (".parquet", ".pq")
+    if end := ENDS.search(Path(path).name): return end[0].lower() in (".parquet", ".pq")
     raise ValueError("its name does not end like one")
 
 # %% ../nbs/41_tables.ipynb #e-naming
@@ -193,7 +192,7 @@ def _our_names(have, layout, where):
 def as_frame(table):
     "A table of another library as a DataFrame; None for what is no table."
     if isinstance(table, pd.DataFrame): return table
-    if isinstance(table, (str, Path)) or not hasattr(table, "__arrow_c_stream__"): return None
+    if not hasattr(table, "__arrow_c_stream__") or not (hasattr(table, "columns") or hasattr(table, "schema")): return
     if hasattr(table, "to_arrow"): table = table.to_arrow()                # of polars
     return (table if isinstance(table, pa.Table) else pa.table(table)).to_pandas(strings_to_categorical=True)
 
@@ -282,6 +281,7 @@ def _folders(path):
 def _file_chunks(path, where, layout):
     "A file of bars under our names, some rows at a time; folders like date=2017-04-18 are columns too."
     folders, have = _folders(path), _header(path, layout)
+    if not have: return                                                   # not even columns: an empty file
     names = _our_names([*have, *(k for k in folders if k not in have)], layout, where)
     price = [k for k, ours in names.items() if ours in ("close", "volume")]
     more = {"ticker": unquote(ENDS.sub("", Path(path).name))} if layout.ticker else {}
@@ -301,10 +301,10 @@ class Rows(NamedTuple):
         if not bad.any(): return
         i, more = int(bad.argmax()), f" (and {bad.sum() - 1} more rows)" if bad.sum() > 1 else ""
         known = [k for k in ("date", "timestamp", "ticker") if k in self.table and k != column]
-        labels = [f", {k} {self.table[k].iloc[i]}" for k in known]
-        value = self.table[column].iloc[i]
-        value = value.item() if isinstance(value, np.generic) else value  # a plain number, without its type
-        raise ValueError(f"{self.where}, row {self.first + i}{''.join(labels)}: {column} is {value!r}{more}: {remedy}")
+        labels = "".join(f", {k} {str(self.table[k].iloc[i]):.40}" for k in known)
+        value = self.table[column].iloc[i:i + 1].tolist()[0]              # a plain number, without its type
+        said = f"{self.where}, row {self.first + i}{labels}: {column} is {value!r:.80}{more}: {remedy}"
+        raise ValueError(" ".join(said.split()))
 
 # %% ../nbs/41_tables.ipynb #e-pieces
 def _file_pieces(path, where, layout):
@@ -347,7 +347,7 @@ def tickers(rows):
     "The tickers as text."
     def parse(values):
         names = texts(values)
-        return names.mask(names.str.fullmatch(r"b(['\"]).*\1") | (names == NONE), "").to_numpy(object)
+        return names.mask(names.str.fullmatch(r"b(['\"]).*\1") | names.isin([NONE, r"\N"]), "").to_numpy(object)
     names = by_value(rows.table["ticker"], parse, "")
     rows.refuse(names == "", "ticker", "give every row a ticker, as text (no missing one, no bytes that are none)")
     return names

@@ -43,10 +43,10 @@ class SlowReader:
 
     def collect(self):
         "(date, ticker) -> [(seen, price)] in order of time, each bar once."
-        halts = self.no_volume == "drop" and any(volume != 0 for *_, volume in self.rows)
+        halts = self.no_volume == "drop" and any(volume > 0 for *_, volume in self.rows)
         out = defaultdict(set)
         for date, time, ticker, price, volume in self.rows:
-            if date not in self.sessions or (halts and volume == 0): continue
+            if date not in self.sessions or (halts and not volume > 0): continue
             s, seen = self.sessions[date], time
             if self.stamp == "start":
                 seen = time + self.bar

@@ -55,6 +55,8 @@ REFUSED = {
     **{name: (dict(calendar=name), f"calendar is '{name}'.*over midnight") for name in (
         "24/7", "24/5", "us_futures", "CMES", "IEPA")},
     "a calendar that is a number": (dict(calendar=5), "calendar is 5"),
+    "a list of calendars": (dict(calendar=["XNYS"]), "calendar is .'XNYS'.*give a name"),
+    "two answers": (dict(half_days=np.array(["drop", "keep"])), "half_days is array.*give 'drop' or 'keep'"),
 }
 
 
@@ -66,6 +68,7 @@ def test_refused_by_name(name):
 
 # ---- noticed: which line the account gets, on which day, for which ticker, and what the panel has ----
 def no_volume(t): return t.assign(volume=t.volume.mask((t.time > "11:00") & at(t, DAYS[2], None, "AAA"), 0))
+def filled(t): return no_volume(t).replace({"volume": {0: np.nan}})
 def stops(day, time): return lambda t: t[~((t.date == day) & (t.time > time))]
 
 
@@ -84,6 +87,7 @@ NOTICED = {  # change of the bars, options, day, ticker, fate, reason, snapshots
     "kept": (lambda t: priced(t, at(t, DAYS[2], "12:00", "AAA"), 100), dict(jumps="keep"), DAYS[2], "AAA", "noted",
              "jump within the day", []),
     "a halt": (no_volume, {}, DAYS[2], "AAA", "left out", "no volume", [1, 2]),
+    "a gap that was filled": (filled, {}, DAYS[2], "AAA", "left out", "no volume", [1, 2]),
     "a file that ends at noon": (stops(DAYS[-1], "12:05"), {}, DAYS[-1], "", "noted", "cut short", None),
     "a market that stops": (stops(DAYS[2], "13:00"), {}, DAYS[2], "", "noted", "cut short", None),
     "and the day after": (stops(DAYS[2], "13:00"), {}, DAYS[3], "AAA", "left out", "previous session cut short", None),
@@ -112,7 +116,7 @@ def test_noticed(name):
     np.testing.assert_array_equal(panel.returns[:, :, others], plain.returns[:, :, others])
     if name.startswith("a split"):                        # the next day starts from the new level
         np.testing.assert_allclose(panel.returns[d + 1, :, n], plain.returns[d + 1, :, n], atol=2e-4)
-    if name.startswith(("a wild", "a halt", "kept")):    # and otherwise nothing moves but what is without a price
+    if name.startswith(("a wild", "a halt", "a gap", "kept")):    # and otherwise nothing moves but what is without a price
         other = [k for k in range(3) if k not in without and name != "kept"]
         np.testing.assert_array_equal(panel.returns[d, other, n], plain.returns[d, other, n])
 
@@ -120,11 +124,29 @@ def test_noticed(name):
 def test_start_stamps_that_are_not_said():
     with pytest.warns(UserWarning, match="stamp is not given.*Give stamp='start'"): from_bars(earlier(clean()), book())
     with pytest.warns(UserWarning, match="stamp is not given"): daily_closes(earlier(clean()))
+    many = earlier(clean(names=[f"N{i:02d}" for i in range(40)]))
+    stray = many.iloc[[-1]].assign(time="16:00")                       # one print at the close is no end stamp
+    with pytest.warns(UserWarning, match="stamp is not given"): daily_closes(pd.concat([many, stray]))
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "stamp is not given")
         from_bars(clean(), book())
         right = from_bars(earlier(clean()), book(), stamp="start")[0]
     np.testing.assert_array_equal(right.returns, from_bars(clean(), book())[0].returns)
+
+
+def test_lengths_that_change_from_day_to_day(tmp_path):
+    days = [str(d.date()) for d in pd.bdate_range("2024-03-04", periods=12)]
+    one, five = clean(days[:3], every="1min"), clean(days[3:])
+    for bars in (pd.concat([one, five]), pd.concat([five, one]), pd.concat([one, five[five.date < days[5]]])):
+        for own in (bars, bars[bars.ticker == "AAA"]):
+            with pytest.raises(ValueError, match="more than one length, . min in bars .*[15] min in bars"):
+                from_bars(own, book(), stamp="start")
+        for day, own in bars.groupby("date"): own.to_csv(tmp_path / f"{day}.csv", index=False)
+        with pytest.raises(ValueError, match=r"more than one length, . min in 2024-03-\d\d.csv .*in 2024-03-\d\d.csv"):
+            from_bars(tmp_path, book(), stamp="start")
+    hours = pd.concat([clean(days[:4], every="30min"), clean(days[4:], closes="15:30", every="60min")])
+    with pytest.raises(ValueError, match="more than one length, 30 min .* 60 min"):
+        from_bars(hours, book(), stamp="start")
 
 
 LUNCH = {"XTKS": ("09:00", "15:00", ("11:30", "12:30"), "11:45"),

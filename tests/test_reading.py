@@ -270,6 +270,13 @@ def broken(name, content):
     return make
 
 
+def written(table):
+    def make(folder):
+        table.to_parquet(folder / "a.pq")
+        return folder / "a.pq"
+    return make
+
+
 def spoilt(column, value, row=7):
     def make(folder):
         t = BARS.assign(timestamp=BARS.timestamp.astype(str)).astype({column: object})
@@ -303,6 +310,15 @@ REFUSED = [
     (good, dict(unit="ms"), "bars.csv, row 0, ticker AAA: timestamp is .*unit='ms'"), (good, dict(unit="sec"),
                                                                                        "unit is 'sec'"),
     (good, dict(format="%d/%m/%Y"), "row 0.*format='%d/%m/%Y'"), (good, dict(format="%H"), "format is '%H'"),
+    (broken("a.csv", "date,time,symbol,c,v\n2024-03-07,9:35,A,1,\"1,000\"\n".encode()), {},
+     "row 0, date 2024-03-07, ticker A: volume is '1,000'.*no_volume='keep'"),
+    (broken("a.csv", b"date,time,symbol,c\n2024-03-07,9:35,\"A\nB\",-1\n"), {}, "row 0.*ticker A B: close is -1"),
+    (broken("a.csv", b"date,time,symbol,c\n2024-03-07,9:35,A," + 10**5 * b"x" + b"\n"), {}, "close is 'x{79}: give"),
+    (broken("a.csv", "date,time,symbol,c\n2024-03-07,9:35,A,1\n".encode("utf-16")), {}, "^a.csv cannot be read .*utf-8"),
+    (broken("a.csv.gz", gzip.compress(b"date,time,symbol,c\n" * 99)[:-6]), {}, "^a.csv.gz cannot be read .*ended before"),
+    (written(pd.DataFrame()), {}, "^a.pq is empty"), (written(BARS[:0]), {}, "^a.pq is empty"),
+    (written(BARS.assign(ticker=[{"id": t} for t in BARS.ticker])), {}, "^a.pq: column ticker: give plain values"),
+    (written(BARS.assign(ticker=BARS.ticker.str.replace("NA", r"\N"))), {}, "^a.pq, row 468.*ticker is"),
     (good, dict(ticker="file"), "ticker is 'file', but there is a column ticker"), (good, dict(ticker="name"),
                                                                                     "ticker is 'name'"),
     (good, dict(sep=";"), "bars.csv: no column ticker.*sep="), (good, dict(on_blank="drop"), "on_blank is 'drop'"),
@@ -329,6 +345,32 @@ def test_refused_in_one_line(tmp_path, i):
     done = CliRunner().invoke(app, ["panel", str(path), "--signals", str(tmp_path / "book.csv"), "--out",
                                     str(tmp_path / "out"), *words])
     assert done.exit_code == 2 and len(done.output.strip().splitlines()) == 1, done.output
+
+
+def test_what_is_no_table():
+    for bars in (BARS.close, pa.chunked_array([[1.0]]), pa.array([1.0]), {"close": [1.0]}, None, []):
+        with pytest.raises(TypeError, match="^bars is a .*: give a DataFrame, a file"): from_bars(bars, BOOK)
+
+
+def test_empty_files_of_every_kind(tmp_path):
+    for name, content in {"a.csv": b"", "b.csv.gz": gzip.compress(b""), "c.pq": b"", "d.txt": b"\n\n"}.items():
+        (tmp_path / name).write_bytes(content)
+    pd.DataFrame().to_parquet(tmp_path / "e.pq")
+    csv(BARS, tmp_path / "f.csv")
+    assert "a.csv, b.csv.gz, c.pq, d.txt, e.pq" in repr(right(tmp_path, on_blank="skip")[1])
+
+
+def test_patterns_and_lost_files_in_the_shell(tmp_path):
+    for day, own in BARS.groupby(BARS.timestamp.dt.strftime("%Y-%m-%d")): csv(own, tmp_path / f"{day}.csv")
+    BOOK.to_csv(tmp_path / "book.txt")
+    def panel(bars): return CliRunner().invoke(app, ["panel", str(tmp_path / bars), "--signals", str(
+        tmp_path / "book.txt"), "--out", str(tmp_path / "out"), "--snapshots", ",".join(AT), "--overwrite"])
+    assert (done := panel("2024-*.csv")).exit_code == 0, done.output
+    np.testing.assert_allclose(IntradayPanel.load(tmp_path / "out").returns, truth(), atol=1e-6)
+    for lost in ("2023-*.csv", "lost.csv"):
+        done = panel(lost)
+        assert done.exit_code == 2 and done.output.startswith("Error: bars: there is no file at "), done.output
+        assert len(done.output.strip().splitlines()) == 1
 
 
 def test_tickers_stay_text(tmp_path):

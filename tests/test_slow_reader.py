@@ -43,7 +43,8 @@ def some_rows(rng, sessions, days, names, step, starts):
             for t in times:
                 price *= np.exp(rng.normal(0, 0.01)) * (1.5 if rng.random() < 0.004 else 1)
                 wild = rng.choice([1, 50, 0.02], p=[0.98, 0.01, 0.01])
-                row = day, int(t), name, round(float(price * wild), 4), int(rng.random() < 0.9)
+                volume = float(rng.choice([1, 0, np.nan], p=[0.9, 0.05, 0.05]))
+                row = day, int(t), name, round(float(price * wild), 4), volume
                 if rng.random() < thin: out.append(row)
             if rng.random() < 0.2: out.append((day, s["open"] - 60, name, 1.0, 1))        # before the open
             if rng.random() < 0.2: out.append((day, s["close"] + 30, name, 999.0, 1))     # after the close

@@ -377,7 +377,7 @@ def _remedy(layout, value):
     if layout.format: return f"give text like format={layout.format!r}"
     if layout.unit: return f"with unit={layout.unit!r} give whole numbers since 1970, of a time between 1971 and 2200"
     if re.fullmatch(r"\d{9,19}(\.\d*)?", texts([value])[0]):
-        return "is it a number since 1970? Give unit='s', 'ms', 'us' or 'ns'"
+        return "is it a number since 1970? Give unit='s', 'ms', 'us' or 'ns'; for text of digits give format="
     return "give 2017-04-18 09:30 between 1900 and 2200, with a zone or tz=; format= is for times in other words"
 
 # %% ../nbs/41_tables.ipynb #e-stamped-dates-and-times

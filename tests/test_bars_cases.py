@@ -116,7 +116,7 @@ def test_noticed(name):
     np.testing.assert_array_equal(panel.returns[:, :, others], plain.returns[:, :, others])
     if name.startswith("a split"):                        # the next day starts from the new level
         np.testing.assert_allclose(panel.returns[d + 1, :, n], plain.returns[d + 1, :, n], atol=2e-4)
-    if name.startswith(("a wild", "a halt", "a gap", "kept")):    # and else nothing moves but what has no price
+    if name.startswith(("a wild", "a halt", "a gap", "kept")):  # otherwise nothing moves but what is without a price
         other = [k for k in range(3) if k not in without and name != "kept"]
         np.testing.assert_array_equal(panel.returns[d, other, n], plain.returns[d, other, n])
 

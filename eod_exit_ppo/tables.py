@@ -277,7 +277,6 @@ def _folders(path):
     pairs = re.findall(r"([^/=]+)=([^/]*)/", Path(path).as_posix())
     return {unquote(k): None if v in (NONE, "") else unquote(v) for k, v in pairs}
 
-# %% ../nbs/41_tables.ipynb #e-file-chunks-file-chunks
 def _file_chunks(path, where, layout):
     "A file of bars under our names, some rows at a time; folders like date=2017-04-18 are columns too."
     folders, have = _folders(path), _header(path, layout)
@@ -286,7 +285,10 @@ def _file_chunks(path, where, layout):
     price = [k for k, ours in names.items() if ours in ("close", "volume")]
     more = {"ticker": unquote(ENDS.sub("", Path(path).name))} if layout.ticker else {}
     more |= {k: folders[k] for k in names.keys() - set(have)}
-    for chunk in _chunks(path, list(dict.fromkeys(have)), [k for k in names if k in have], price, layout):
+    for i, chunk in enumerate(_chunks(path, list(dict.fromkeys(have)), [k for k in names if k in have], price, layout)):
+        for k in (k for k in folders if k in have and names.get(k) == "ticker"):
+            other = chunk[k].map(lambda x, said=folders[k]: isinstance(x, str) and x != said).to_numpy(bool)
+            Rows(where, i * ROWS, chunk.rename(columns=names)).refuse(other, "ticker", f"its folder says {folders[k]}")
         yield chunk.assign(**more).rename(columns=names)
 
 # %% ../nbs/41_tables.ipynb #e-rows
@@ -331,7 +333,6 @@ def _table_pieces(bars, layout):
         with naming_the_file("bars"): part = numpy_columns(table[list(names)].iloc[i:i + ROWS].rename(columns=names))
         yield Rows("bars", i, part)
 
-# %% ../nbs/41_tables.ipynb #e-all-pieces-pieces
 def pieces(bars, layout):
     "The rows of a table, or of files, under our names, some at a time; a file without rows gives an empty piece."
     if (table := as_frame(bars)) is not None: yield from _table_pieces(table, layout)

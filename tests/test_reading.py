@@ -409,3 +409,14 @@ def test_help_names_the_options():
                 "columns"} <= set(inspect.signature(f).parameters)
     assert {p.kind for p in inspect.signature(from_bars).parameters.values()} <= {1, 3}
 
+
+
+def test_a_folder_that_contradicts_the_file_is_refused(tmp_path):
+    folder = tmp_path / "ticker=AAA"
+    folder.mkdir()
+    for tickers, refusal in ((["AAA", "AAA"], None), (["AAA", "BBB"], "ticker=AAA/x.csv, row 1.*ticker is 'BBB'.*AAA")):
+        table = pd.DataFrame(dict(date="2024-03-07", time=["10:00", "16:00"], ticker=tickers, close=[1.0, 2.0]))
+        table.to_csv(folder / "x.csv", index=False)
+        if refusal is None: assert list(daily_closes(tmp_path)) == ["AAA"]
+        else:
+            with pytest.raises(ValueError, match=refusal): daily_closes(tmp_path)

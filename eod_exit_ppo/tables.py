@@ -196,7 +196,6 @@ def as_frame(table):
     if hasattr(table, "to_arrow"): table = table.to_arrow()                # of polars
     return (table if isinstance(table, pa.Table) else pa.table(table)).to_pandas(strings_to_categorical=True)
 
-# %% ../nbs/41_tables.ipynb #e-frame-numpy-columns
 def numpy_columns(table):
     "A table whose columns are NumPy's and pandas' own."
     arrow = [c for c, dtype in table.dtypes.items() if isinstance(dtype, pd.ArrowDtype)]

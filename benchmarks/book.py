@@ -23,12 +23,13 @@ import numpy as np
 import pandas as pd
 from results import table, write_section
 
-from eod_exit_ppo import (ExactOptimum, ExitAt, Exits, ExponentialUtility, FactorizedPPOEOD, Hold, Impact,
+from eod_exit_ppo import (ExactOptimum, Exits, ExponentialUtility, FactorizedPPOEOD, Hold, Impact,
                           IntradayPanel, LeastSquaresMC, Limits, Neutrality, Payoff, PPOConfig, Risk, Threshold)
 from eod_exit_ppo.bounds import ExponentialOptimum, Seen, ShadowPrice, impact_bound, neutral_bound, residual
 from eod_exit_ppo.data import last_mark
 from eod_exit_ppo.features import path_features
 from eod_exit_ppo.objective import Term
+from eod_exit_ppo.runs import best_fixed_exit
 
 FILE = Path(__file__).with_name("book.csv")
 TIGHT = Limits(max_net=0.005)     # within which exits keep the book neutral
@@ -173,9 +174,8 @@ def rule_rows(name, quick):
     "What needs no training of a network: bounds and rules."
     problem = PROBLEMS[name]
     fit, judge, exact = problem.days(quick)
-    policies = {"hold": Hold(), "best fixed exit": ExitAt(int(np.argmax(
-        [problem.objective(Exits.of(fit, ExitAt(k))).mean() for k in range(fit.T)]))),
-        "threshold": Threshold.fit(fit), "least squares": LeastSquaresMC.fit(fit)}
+    policies = {"hold": Hold(), "best fixed exit": best_fixed_exit(fit, problem.objective),
+                "threshold": Threshold.fit(fit), "least squares": LeastSquaresMC.fit(fit)}
     if problem.rules: policies |= problem.rules(fit, judge, exact)
     rows = [row(problem.objective, judge, p, problem=name, policy=k) for k, p in policies.items()]
     if problem.best:

@@ -21,7 +21,7 @@ from .context import training_context
 from .data import IntradayPanel, Shown, make_synthetic_data
 from .exits import Exits
 from .features import FeatureSet, feature_set
-from .limits import Limits
+from .limits import Limits, checked_limits
 from .machine import dtype_of, on_own_threads, pick_device, progress_bar, stopping
 from .model import (LONG_DAY, ActorCritic, first_chance, fold_model, nothing_to_add,
                                  refresh_statistics, start_at)
@@ -144,8 +144,6 @@ def _setup(self: FactorizedPPOEOD, panel, eval_panel, config, seed, device, feat
     for name, p in (("panel", panel), ("eval_panel", eval_panel)):
         if not (p is None or isinstance(p, IntradayPanel)):
             raise TypeError(f"{name} is a {type(p).__name__}: give an IntradayPanel")
-    if not (limits is None or isinstance(limits, Limits)): raise TypeError(
-        f"limits is a {type(limits).__name__}: give Limits(max_net=..., max_share=...)")
     self.panel, self.eval_panel = panel, panel if eval_panel is None else eval_panel
     self.config, self.seed, self.threads = config, seed, whole_number("threads", threads, 1)
     self.device = pick_device(device)
@@ -154,7 +152,7 @@ def _setup(self: FactorizedPPOEOD, panel, eval_panel, config, seed, device, feat
         found = Days.of(panel[:1], self.features).widths
         if widths is not None: check_widths(self.features, found, widths)
         widths = found
-    self.objective, self.limits = as_objective(objective), limits
+    self.objective, self.limits = as_objective(objective), checked_limits(limits)
     self.unit = 1.0 if panel is None else typical_return(panel)
     self._n_train, self._best, self._context = _days_to_train_on(panel, config), None, (None, 0)
     self.start = StartRule.of(start, panel and panel[:self._n_train], self.unit, config.start_scale)

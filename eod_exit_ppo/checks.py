@@ -4,12 +4,13 @@
 
 # %% ../nbs/90_checks.ipynb #imports
 from __future__ import annotations
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from inspect import unwrap
-from numbers import Integral
+from numbers import Integral, Real
 import numpy as np
 
 # %% auto #0
@@ -26,6 +27,14 @@ def whole_number(
         kind = ValueError if isinstance(x, Integral) and not isinstance(x, (bool, np.bool_)) else TypeError
         raise kind(f"{name} is {x!r}: give a whole number, {least} or more")
     return int(x)
+
+# %% ../nbs/90_checks.ipynb #e-real
+def real_number(name: str, x, above: bool = False) -> float:
+    "The number as a float, 0 or more, or above 0; TypeError for what is no number, ValueError for another."
+    if isinstance(x, (bool, np.bool_)) or not isinstance(x, Real): raise TypeError(f"{name} is {x!r}: give a number")
+    if not 0 <= x < math.inf or above and x == 0:
+        raise ValueError(f"{name} is {x!r}: give a finite number {'above 0' if above else 'from 0 up'}")
+    return float(x)
 
 # %% ../nbs/90_checks.ipynb #e-array
 def as_array(name: str, a) -> np.ndarray:

@@ -12,7 +12,7 @@ import torch
 from .checks import patch, whole_number
 from .data import IntradayPanel
 from .features import FeatureSet, feature_set
-from .limits import Book, Limits
+from .limits import Book, Limits, checked_limits
 from .objective import PAYOFF, Term, exited_shares
 from .rollout import Days
 from .terms import Risk, as_objective
@@ -256,8 +256,7 @@ def episodes_of(panel, objective, limits, features, view, actions):
     "The episodes of a panel. Raises TypeError or ValueError naming the argument that does not fit."
     if not isinstance(panel, IntradayPanel):
         raise TypeError(f"panel is a {type(panel).__name__}: give an IntradayPanel")
-    if not (limits is None or isinstance(limits, Limits)):
-        raise TypeError(f"limits is a {type(limits).__name__}: give Limits(...), or None")
+    checked_limits(limits)
     for name, given, known in (("view", view, VIEWS), ("actions", actions, ACTIONS)):
         if given not in known: raise ValueError(f"{name} is {given!r}: give {' or '.join(map(repr, known))}")
     if panel.T < 2: raise ValueError("panel has one snapshot, the close, where nothing is decided: give two or more")

@@ -206,10 +206,11 @@ def worth_table(
     "What the days were worth by an objective."
     base, rows = objective(Exits.of(next(iter(exits.values())).panel, baseline, "baseline")), {}
     for name, e in exits.items():
-        gain = objective(e) - base
+        worth = objective(e)
+        gain = worth - base
         low, high = block_bootstrap(gain, block=block, **how)
         terms = {f"term {term!r}": term(e).mean() for _, term in getattr(objective, "parts", ())}
-        rows[name] = dict(objective=objective(e).mean(), objective_gain=gain.mean(), objective_low=low,
+        rows[name] = dict(objective=worth.mean(), objective_gain=gain.mean(), objective_low=low,
                           objective_high=high) | terms
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("policy")
 

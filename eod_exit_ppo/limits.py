@@ -4,18 +4,18 @@
 
 # %% ../nbs/13_limits.ipynb #imports
 from __future__ import annotations
+import copy
 import math
 from dataclasses import dataclass
-from numbers import Real
 import numpy as np
 import torch
-from .checks import patch
+from .checks import patch, real_number
 from .data import IntradayPanel, day_blocks
 from .exits import Exits, may_act
 from .weights import normalize_neutral
 
 # %% auto #0
-__all__ = ['Limits', 'Book', 'Limited', 'ticker_rank']
+__all__ = ['Limits', 'Book', 'Limited', 'ticker_rank', 'checked_limits', 'TakesLimits']
 
 # %% ../nbs/13_limits.ipynb #e-limits
 @dataclass(frozen=True)
@@ -29,10 +29,7 @@ class Limits:
     def __post_init__(self):
         for name in ("max_net", "max_share"):
             x = getattr(self, name)
-            if x is None: continue
-            if isinstance(x, bool) or not isinstance(x, Real): raise TypeError(f"{name} is {x!r}: give a number")
-            if not math.isfinite(x) or x < 0: raise ValueError(f"{name} is {x!r}: give a number from 0 up, or None")
-            object.__setattr__(self, name, float(x))
+            if x is not None: object.__setattr__(self, name, real_number(name, x))
 
 # %% ../nbs/13_limits.ipynb #e-book
 class Book:
@@ -167,6 +164,22 @@ class Limited:
 def ticker_rank(panel: IntradayPanel) -> torch.Tensor:
     "(N,) int64, the place of each ticker in alphabetical order: equals are ranked the same however columns stand."
     return torch.from_numpy(np.argsort(np.argsort(panel.tickers, kind="stable"), kind="stable"))
+
+# %% ../nbs/13_limits.ipynb #e-takes
+def checked_limits(limits) -> Limits | None:
+    "Limits, or None; TypeError for anything else."
+    if limits is None or isinstance(limits, Limits): return limits
+    raise TypeError(f"limits is a {type(limits).__name__}: give Limits(max_net=..., max_share=...), or None")
+
+class TakesLimits:
+    "A policy that decides within limits of its own, as the learned one does."
+    limits: Limits | None = None
+
+    def limited(self, limits: Limits | None):
+        "The same policy under other limits; None: under none."
+        other = copy.copy(self)
+        other.limits = checked_limits(limits)
+        return other
 
 # %% ../nbs/13_limits.ipynb #e-limited-call
 @patch

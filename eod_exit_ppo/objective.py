@@ -98,6 +98,11 @@ class Payoff(Term):
 
 PAYOFF = Payoff()  # what a day is worth unless told otherwise
 
+# %% ../nbs/04_objective.ipynb #e-short
+def short(x: float) -> str:
+    "A number as text that is read back as the same number, without a needless .0."
+    return f"{x:g}" if float(f"{x:g}") == x else repr(x)
+
 # %% ../nbs/04_objective.ipynb #e-objective
 @dataclass(frozen=True)
 class Objective(Term):
@@ -117,7 +122,7 @@ class Objective(Term):
     def __call__(self, exits): return self._sum("__call__", exits)
 
     def __repr__(self):
-        def one(c, term): return f"{'-' if c < 0 else '+'} {'' if abs(c) == 1 else f'{abs(c):g} * '}{term!r}"
+        def one(c, term): return f"{'-' if c < 0 else '+'} {'' if abs(c) == 1 else f'{short(abs(c))} * '}{term!r}"
         return " ".join(one(c, term) for c, term in self.parts).removeprefix("+ ")
 
 # %% ../nbs/04_objective.ipynb #e-checked

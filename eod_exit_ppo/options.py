@@ -98,9 +98,13 @@ def parts_of(option, text, mark, like, count=None):
     if all(parts) and count in (None, len(parts)): return parts
     raise ValueError(f"{option} is {text!r}: give {like}")
 
-def times_of(option, text): return parts_of(option, text, ",", "times with a comma between them, like 10:00,12:00")
+def times_of(option, text):
+    "Times that an option lists, or a step."
+    return parts_of(option, text, ",", "times with a comma between them, like 10:00,12:00")
 
-def pair_of(option, text): return parts_of(option, text, "=", "theirs and ours, like Symbol=ticker", 2)
+def pair_of(option, text):
+    "Their name of a column, and ours."
+    return parts_of(option, text, "=", "theirs and ours, like Symbol=ticker", 2)
 
 # %% ../nbs/62_options.ipynb #e-quiet
 def _be_quiet(context: typer.Context, quiet: bool) -> bool:

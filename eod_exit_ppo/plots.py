@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from .agent import METRICS, FactorizedPPOEOD
 from .baselines import Hold
+from .bounds import exit_shares
 from .data import IntradayPanel
 from .evaluate import break_even, cost_line, exit_boundary, exits_by_name, gain_is_sure, hazard
 from .exits import Exits
@@ -206,8 +207,7 @@ def plot_turnover(
     ax=None,               # Axes to draw on; default: new ones
 ):                         # Axes
     "The share of the book that is exited at each snapshot, in percent: mean of the days, and nine days of ten."
-    gross, ax, x = Exits.of(panel, policy).exposure()["gross"], axes_or_new(ax), np.arange(panel.T)
-    sold = -50 * np.diff(gross, axis=1, prepend=gross[:, :1] * 0 + 2)
+    sold, ax, x = 100 * exit_shares(Exits.of(panel, policy)), axes_or_new(ax), np.arange(panel.T)
     low, high = np.quantile(sold, [0.05, 0.95], axis=0)
     ax.fill_between(x, low, high, color=COLOURS["hold"], alpha=0.35, lw=0, label="nine days of ten")
     ax.plot(x, sold.mean(0), "o-", ms=4, color="black", lw=1.5, label="mean")

@@ -11,7 +11,7 @@ import torch
 from .checks import patch, whole_number
 from .data import IntradayPanel, day_blocks
 from .features import FeatureSet
-from .limits import Limits
+from .limits import Limits, TakesLimits
 from .machine import on_own_threads
 from .model import ActorCritic, ExitHead, fold_model
 from .rollout import Days, StartRule, exit_chances, greedy_exits
@@ -35,7 +35,7 @@ def not_finite(model) -> str:
     return "the network's " + ", ".join(f"{k} has {n} values that are not finite" for k, n in counts.items() if n)
 
 # %% ../nbs/25_policy.ipynb #e-policy
-class LearnedPolicy:
+class LearnedPolicy(TakesLimits):
     """What an agent has learned, frozen; decides in float64, so that a day is decided alone as it is among others.
 
     Raises ValueError for a network that is not finite: it would hold everything and say nothing."""
@@ -60,14 +60,6 @@ class LearnedPolicy:
         days = Days.of(panel, self.features, self._net.b2.device, torch.float64, t, self.start)
         check_widths(self.features, days.widths, self.widths)
         return days
-
-# %% ../nbs/25_policy.ipynb #e-limited
-@patch
-def limited(self: LearnedPolicy, limits: Limits | None) -> LearnedPolicy:
-    "The same policy under other limits; None: under none."
-    other = copy.copy(self)
-    other.limits = limits
-    return other
 
 # %% ../nbs/25_policy.ipynb #e-draw
 def _hashes(seed: int, texts) -> np.ndarray:

@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from .agent import FactorizedPPOEOD
-from .checks import quietly
-from .plots import plot_history
-from .tables import read_table
 from .baselines import ExitAt, Hold, LeastSquaresMC, Threshold
+from .checks import quietly
 from .data import IntradayPanel
 from .evaluate import exits_by_name, gain_in_sample
 from .exits import Exits
 from .files import new_folder, read_folder, write_folder
 from .live import LiveDay
+from .objective import PAYOFF, Term
+from .plots import plot_history
+from .tables import read_table
 from .walk import WalkForwardResult
 
 # %% auto #0
@@ -86,10 +87,11 @@ def costs_said(panel: IntradayPanel) -> str:
 
 # %% ../nbs/60_runs.ipynb #e-baselines
 def best_fixed_exit(
-    train: IntradayPanel,  # the days to choose by
+    train: IntradayPanel,     # the days to choose by
+    objective: Term = PAYOFF, # what a day is worth
 ) -> ExitAt:
     "Exit everything at the snapshot that was best on the training days."
-    return ExitAt(int(np.argmax([Exits.of(train, ExitAt(k)).payoff().mean() for k in range(train.T)])))
+    return ExitAt(int(np.argmax([objective(Exits.of(train, ExitAt(k))).mean() for k in range(train.T)])))
 
 BASELINES = {"threshold": Threshold.fit, "least squares": LeastSquaresMC.fit, "best fixed exit": best_fixed_exit}
 

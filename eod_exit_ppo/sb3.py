@@ -12,7 +12,7 @@ from .checks import patch
 from .data import IntradayPanel, day_blocks
 from .env import ExitVectorEnv, Joined, book_view, stock_view
 from .features import FeatureSet, feature_set
-from .limits import Book, Limits
+from .limits import Book, Limits, TakesLimits
 from .machine import on_own_threads
 from .rollout import Days
 
@@ -58,17 +58,22 @@ def get_attr(self: Sb3Env, name, indices=None):
 
 # %% ../nbs/65_sb3.ipynb #e-to-one
 @patch
-def set_attr(self: Sb3Env, name, value, indices=None): raise AttributeError(f"{name} cannot be set: make another env")
+def set_attr(self: Sb3Env, name, value, indices=None):
+    "Refused: an environment stays as it was made."
+    raise AttributeError(f"{name} cannot be set: make another env")
 
 @patch
 def env_method(self: Sb3Env, name, *args, indices=None, **kw):
+    "Refused: one episode has no methods of its own."
     raise AttributeError(f"there is no {name} of one episode: all are simulated together")
 
 @patch
-def env_is_wrapped(self: Sb3Env, wrapper, indices=None): return [False] * self.num_envs
+def env_is_wrapped(self: Sb3Env, wrapper, indices=None):
+    "No episode is wrapped."
+    return [False] * self.num_envs
 
 # %% ../nbs/65_sb3.ipynb #e-policy
-class Sb3Policy:
+class Sb3Policy(TakesLimits):
     "A trained model of stable-baselines3 as a policy; made by `from_sb3`."
     threads = 1  # torch's, while it decides
 
@@ -132,14 +137,6 @@ def exit_steps(
             book.step(t, urgency > 0, urgency)
         out[block] = book.exit_step.numpy()
     return out
-
-# %% ../nbs/65_sb3.ipynb #e-limited
-@patch
-def limited(self: Sb3Policy, limits: Limits | None) -> Sb3Policy:
-    "The same policy under other limits; None: under none."
-    other = copy.copy(self)
-    other.limits = limits
-    return other
 
 # %% ../nbs/65_sb3.ipynb #e-chance
 class Sb3Chances(Sb3Policy):

@@ -5,24 +5,14 @@
 # %% ../nbs/07_terms.ipynb #imports
 from __future__ import annotations
 import ast
-import math
 from dataclasses import dataclass
-from numbers import Real
 import torch
-from .checks import patch
-from .objective import PAYOFF, Own, Payoff, Term
+from .checks import patch, real_number
+from .objective import PAYOFF, Own, Payoff, Term, short
 
 # %% auto #0
 __all__ = ['TERMS', 'Impact', 'per_snapshot', 'shares_of_book', 'Neutrality', 'Risk', 'ExponentialUtility', 'parse_objective',
            'as_objective']
-
-# %% ../nbs/07_terms.ipynb #e-coefficient
-def _coefficient(name: str, value, above: bool = False) -> float:
-    "A coefficient as a float; TypeError or ValueError naming it where it makes no sense."
-    if isinstance(value, bool) or not isinstance(value, Real): raise TypeError(f"{name} is {value!r}: give a number")
-    if not math.isfinite(value) or value < 0 or above and value == 0:
-        raise ValueError(f"{name} is {value!r}: give a finite number {'above 0' if above else 'from 0 up'}")
-    return float(value)
 
 # %% ../nbs/07_terms.ipynb #e-impact
 @dataclass(frozen=True)
@@ -33,16 +23,16 @@ class Impact(Term):
 
     def __post_init__(self):
         several = hasattr(self.kappa, "__len__")
-        kappa = tuple(_coefficient(f"impact: kappa[{t}]", k) for t, k in enumerate(self.kappa)) if several else (
-            _coefficient("impact: kappa", self.kappa))
+        kappa = tuple(real_number(f"impact: kappa[{t}]", k) for t, k in enumerate(self.kappa)) if several else (
+            real_number("impact: kappa", self.kappa))
         object.__setattr__(self, "kappa", kappa)
         if self.close is None: return
         if several: raise ValueError("impact: kappa has one number per snapshot, and close is given too: give one")
-        object.__setattr__(self, "close", _coefficient("impact: close", self.close))
+        object.__setattr__(self, "close", real_number("impact: close", self.close))
 
     def __repr__(self):
-        kappa = f"[{', '.join(f'{k:g}' for k in self.kappa)}]" if isinstance(self.kappa, tuple) else f"{self.kappa:g}"
-        return f"impact({kappa})" if self.close is None else f"impact({kappa}, close={self.close:g})"
+        kappa = f"[{', '.join(map(short, self.kappa))}]" if isinstance(self.kappa, tuple) else f"{short(self.kappa)}"
+        return f"impact({kappa})" if self.close is None else f"impact({kappa}, close={short(self.close)})"
 
 # %% ../nbs/07_terms.ipynb #e-impact-value
 def per_snapshot(impact: Impact, T: int) -> list[float]:
@@ -70,14 +60,14 @@ class Neutrality(Term):
     "Aversion to market exposure: g times the squared net exposure, summed over the snapshots before the last."
     g: float
 
-    def __post_init__(self): object.__setattr__(self, "g", _coefficient("neutrality: g", self.g))
+    def __post_init__(self): object.__setattr__(self, "g", real_number("neutrality: g", self.g))
 
     def value(self, x, days):
         w = days.weight.to(x)
         net = w.sum(1, keepdim=True) - torch.einsum("bn,btn->bt", w, x).cumsum(1)
         return self.g * net[:, :-1].square().sum(1)
 
-    def __repr__(self): return f"neutrality({self.g:g})"
+    def __repr__(self): return f"neutrality({short(self.g)})"
 
 # %% ../nbs/07_terms.ipynb #e-risk
 @dataclass(frozen=True)
@@ -85,7 +75,7 @@ class Risk(Term):
     "Variance over days: a times the squared distance of the day's payoff from the mean of the days given."
     a: float  # per unit of return
 
-    def __post_init__(self): object.__setattr__(self, "a", _coefficient("risk: a", self.a))
+    def __post_init__(self): object.__setattr__(self, "a", real_number("risk: a", self.a))
 
     def value(self, x, days):
         pay = PAYOFF.value(x, days)
@@ -100,7 +90,7 @@ class Risk(Term):
         pay = PAYOFF(exits)
         return self.a * (pay - pay.mean()) ** 2
 
-    def __repr__(self): return f"risk({self.a:g})"
+    def __repr__(self): return f"risk({short(self.a)})"
 
 # %% ../nbs/07_terms.ipynb #e-utility
 @dataclass(frozen=True)
@@ -109,13 +99,13 @@ class ExponentialUtility(Term):
     a: float  # absolute risk aversion, per unit of return
 
     def __post_init__(self):
-        object.__setattr__(self, "a", _coefficient("exponential_utility: a", self.a, above=True))
+        object.__setattr__(self, "a", real_number("exponential_utility: a", self.a, above=True))
 
     def value(self, x, days): return -torch.expm1(-self.a * PAYOFF.value(x, days)) / self.a
 
     def at(self, steps, days): return -torch.expm1(-self.a * PAYOFF.at(steps, days)) / self.a
 
-    def __repr__(self): return f"exponential_utility({self.a:g})"
+    def __repr__(self): return f"exponential_utility({short(self.a)})"
 
 # %% ../nbs/07_terms.ipynb #e-parse
 TERMS = dict(payoff=Payoff, impact=Impact, neutrality=Neutrality, risk=Risk, exponential_utility=ExponentialUtility)

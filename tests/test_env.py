@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from eod_exit_ppo import Exits, FactorizedPPOEOD, IntradayPanel, LeastSquaresMC, PPOConfig, compare
+from eod_exit_ppo.bounds import exit_shares
 from eod_exit_ppo.checks import refused
 from eod_exit_ppo.env import ExitEnv, ExitVectorEnv
 from eod_exit_ppo.limits import Limits
@@ -312,7 +313,7 @@ def test_a_model_decides_alike_everywhere(models, kind):
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(policy)).exit_steps(PANEL), steps)
     assert np.isfinite(compare({"sb3": policy}, PANEL)["mean"]).all()
     net = Exits.of(PANEL, Limits(max_share=0.1)(policy))
-    sold = -np.diff(net.exposure()["gross"], axis=1, prepend=2)[:, :-1] / 2
+    sold = exit_shares(net)[:, :-1]
     assert sold.max() <= 0.1 + 1e-6
     before = steps.copy()
     models[kind].learn(256)

@@ -196,7 +196,8 @@ def context(self: FactorizedPPOEOD) -> dict | None:
 @property
 def policy(self: FactorizedPPOEOD) -> LearnedPolicy:
     "What has been learned so far, as a policy of its own; it stays as it is when training goes on."
-    return LearnedPolicy(self.model, self.features, self.threads, self.start, self.limits, self.context)
+    return LearnedPolicy(self.model, self.features, self.threads, self.start, self.limits, self.context,
+                         self.config.balance)
 
 # %% ../nbs/26_agent.ipynb #e-look-history
 @patch
@@ -234,8 +235,8 @@ def rollout_days(
                     start=self.start)
             if self._days is None else self._days.take(idx.to(self.device)))
     with torch.no_grad(): net = fold_model(self.model)
-    if self.config.redraw == "step": return rollout(net, days, self.generator, stock_subsample, self.limits)
-    return rollout(net, sub_books(days, stock_subsample, self.generator), self.generator, limits=self.limits)
+    if self.config.redraw == "day": days, stock_subsample = sub_books(days, stock_subsample, self.generator), None
+    return rollout(net, days, self.generator, stock_subsample, self.limits, self.config.balance)
 
 # %% ../nbs/26_agent.ipynb #e-three-compute-gae
 @patch

@@ -63,7 +63,8 @@ def checked_draw(draw, policy, date):
 # %% ../nbs/50_daystate.ipynb #e-by-chance
 def _asked_chances(policy, panel, state, t, draw):
     "Which stocks the policy wants to exit at t, (N,) bool, by chance if draw is a seed; and how likely it finds it."
-    chance = np.asarray(policy.exit_probability(panel, state.held, t))
+    given = {} if draw is None else dict(draw=draw)
+    chance = np.asarray(policy.exit_probability(panel, state.held, t, **given))
     if chance.shape != (panel.N,) or not (chance >= 0).all() or not (chance <= 1).all(): raise ValueError(
         f"the policy's probabilities at {panel.times[t]} have shape {chance.shape} and are not all from 0 to 1: "
         f"nothing was decided, {(panel.N,)} numbers are needed")

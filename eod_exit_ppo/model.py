@@ -48,9 +48,9 @@ class ExitHead(Head):
     name, module = "logit", "logit_head"
 
     @staticmethod
-    def wish(chance):
-        "Whether an exit is wished for where nothing is drawn: of probabilities, as a tensor or an array."
-        return chance > 0.5
+    def wish(chance, uniform=None):
+        "Whether an exit is wished for: drawn with numbers in [0, 1), or where the probability is over 0.5."
+        return chance > (0.5 if uniform is None else uniform)
 
 # %% ../nbs/21_model.ipynb #e-value-head
 class ValueHead(Head):

@@ -48,11 +48,12 @@ class LearnedPolicy(TakesLimits):
         start: StartRule | None = None,  # the rule that the network adds to
         limits: Limits | None = None,    # of the book, while it decides
         context: dict | None = None,     # what it was trained on, see 08_context
+        balance: float = 0.0,            # how strongly its exits answer to the net that they leave, see 15_balance
     ):
         if broken := not_finite(model):
             raise ValueError(f"{broken}, so it cannot decide: load an earlier checkpoint")
         self.features, self.widths, self.threads = features, (model.stock_feat_dim, model.context_dim), threads
-        self.start, self.limits, self.context = start, limits, context
+        self.start, self.limits, self.context, self.balance = start, limits, context, balance
         self._net = fold_model(copy.deepcopy(model).double().requires_grad_(False))
 
     def _days(self, panel, t=None):
@@ -97,7 +98,7 @@ def exit_steps(
     for block in day_blocks(panel.shape, 2**18):
         part = panel[block]
         by_chance = None if draw is None else chances(draw, part)
-        out[block] = greedy_exits(self._net, self._days(part), self.limits, by_chance).cpu().numpy()
+        out[block] = greedy_exits(self._net, self._days(part), self.limits, by_chance, self.balance).cpu().numpy()
     return out
 
 # %% ../nbs/25_policy.ipynb #e-chance
@@ -108,6 +109,7 @@ def exit_probability(
     panel: IntradayPanel,  # one day; quotes after snapshot t may be missing
     held: np.ndarray,      # (N,) bool, the stocks that have not been exited
     t: int,                # the snapshot that has just been quoted, 0..T-1
+    draw: int | None = None,  # as in `exit_steps`; it matters only where exits answer to each other
 ) -> np.ndarray:           # (N,) float64, 0 where a stock cannot act: not held, not tradable, no weight, or t = T-1
     """How much each stock should be exited now; over 0.5 it is, and a day decided so ends as in `exit_steps`.
 
@@ -117,7 +119,8 @@ def exit_probability(
     if held.shape != (panel.N,) or held.dtype != bool: raise ValueError(
         f"held is {held.dtype} of shape {held.shape}: give booleans, one per stock, ({panel.N},)")
     held = torch.from_numpy(held).to(self._net.b2.device)[None]
-    return exit_chances(self._net, self._days(panel, t), held, t)[0].cpu().numpy()
+    uniform = None if draw is None else chances(draw, panel)(t)
+    return exit_chances(self._net, self._days(panel, t), held, t, uniform, self.balance)[0].cpu().numpy()
 
 # %% ../nbs/25_policy.ipynb #e-wishes
 @patch
@@ -129,4 +132,4 @@ def wishes(
     draw: int | None = None,  # as in `exit_steps`
 ) -> np.ndarray:              # (N,) bool
     "Which stocks should be exited now, before limits: the same as in `exit_steps` of the whole day."
-    return ExitHead.wish(chance) if draw is None else chances(draw, panel)(t).numpy()[0] < chance
+    return ExitHead.wish(chance, None if draw is None else chances(draw, panel)(t).numpy()[0])

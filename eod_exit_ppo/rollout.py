@@ -4,6 +4,7 @@
 
 # %% ../nbs/22_rollout.ipynb #imports
 from __future__ import annotations
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from .balance import answer_to_net
 from .checks import patch
 from .data import IntradayPanel
 from .exits import may_act, net_marks
@@ -188,8 +190,8 @@ class Step(NamedTuple):
     embedding: torch.Tensor  # (B, H)
     cell: torch.Tensor       # (R,) int, places in (B, N) of the stocks that could act
     stock: torch.Tensor      # (R, F)
-    out: torch.Tensor        # (R, K) the heads side by side, the rule's start added
-    start: torch.Tensor | None  # (R,) the logit that the network adds to
+    out: torch.Tensor        # (R, K) the heads side by side, the start added
+    start: torch.Tensor | None  # (R,) what the network's logits are added to: a rule's, and the answer to the net
     wishes: torch.Tensor     # (R,) bool, what was wished for
     exits: torch.Tensor      # (R,) bool, what is exited
 
@@ -203,9 +205,10 @@ def _check_widths(net, days):
 def walk(
     net: FoldedNet,
     days: Days,
-    decide: Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor],  # (t, cell, logit (R,)) -> wishes (R,) bool
     book: Book,              # of these days, in their current state
+    uniform: Callable[[int], torch.Tensor] | None = None,  # t -> (B, N) numbers in [0, 1) to draw with; None: greedy
     sampled: Callable[[int], torch.Tensor] | None = None,  # t -> (B, N) bool, the stocks that may act at t; None: all
+    balance: float = 0.0,    # how strongly exits answer to the net exposure that they leave
 ) -> Iterator[Step]:
     "All days in lockstep: at each snapshot yields what was seen and decided. ValueError where widths do not fit."
     B, T, N = days.may_act.shape
@@ -215,15 +218,19 @@ def walk(
         embedding, acts = net.embed(context), book.acting(t)
         if sampled is not None: acts &= sampled(t)
         cell = acts.flatten().nonzero()[:, 0]
+        def whole(rows): return rows.new_zeros(B * N).index_copy_(0, cell, rows).view(B, N)
         stock = days.stock[:, t].reshape(B * N, -1).index_select(0, cell)
-        out = score(net, stock, cell // N, embedding)
-        start = days.start_of(t, cell)
-        if start is not None: out[:, net.names.index("logit")] += start
-        wishes, logit = torch.zeros(B * N, dtype=torch.bool, device=cell.device), net.by_name(out)["logit"]
-        wishes[cell] = decide(t, cell, logit)
-        urgent = None if book.limits is None else logit.new_zeros(B * N).index_copy_(0, cell, logit).view(B, N)
-        exits = book.step(t, wishes.view(B, N), urgent)
-        yield Step(t, context, embedding, cell, stock, out, start, wishes[cell], exits.view(-1)[cell])
+        out, at = score(net, stock, cell // N, embedding), net.names.index("logit")
+        start, u = days.start_of(t, cell), None if uniform is None else uniform(t)
+        if start is not None: out[:, at] += start
+        if balance:
+            answer = answer_to_net(whole(out[:, at]), u, acts, book.held, days.weight, balance).to(out).flatten()[cell]
+            out[:, at] += answer
+            start = answer if start is None else start + answer
+        logit = net.by_name(out)["logit"]
+        wishes = ExitHead.wish(torch.sigmoid(logit), u if u is None else u.flatten()[cell])
+        exits = book.step(t, whole(wishes), None if book.limits is None else whole(logit))
+        yield Step(t, context, embedding, cell, stock, out, start, wishes, exits.view(-1)[cell])
 
 # %% ../nbs/22_rollout.ipynb #e-rollclass
 @dataclass
@@ -240,7 +247,7 @@ class Rollout:
     stock_value: torch.Tensor | None  # (R,) value of each stock, if the network has one
     exit_step: torch.Tensor  # (B, N) int
     days: Days
-    start: torch.Tensor | None = None  # (R,) logits that the network adds to
+    start: torch.Tensor | None = None  # (R,) logits that the network adds to: a rule's, and the answer to the net
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -345,18 +352,17 @@ def rollout(
     generator: torch.Generator,          # draws the subsamples and the actions
     stock_subsample: int | None = None,  # only so many stocks, drawn anew at every step, may act; None: all
     limits: Limits | None = None,        # of the book: the wish is the action, what fits is exited
+    balance: float = 0.0,                # how strongly exits answer to the net exposure that they leave
 ) -> Rollout:
     "Simulate days in lockstep, each stock's exit a Bernoulli draw; ValueError for an empty subsample."
     if stock_subsample is not None and stock_subsample < 1:
         raise ValueError(f"stock_subsample is {stock_subsample}: give at least 1, or None to let all stocks act")
     B, T, N = days.may_act.shape
-    def decide(t, cell, logit):
-        u = torch.rand(B * N, dtype=torch.float32, generator=generator, device=days.stock.device)[cell]
-        return u < torch.sigmoid(logit)
+    def uniform(t): return torch.rand(B, N, dtype=torch.float32, generator=generator, device=days.stock.device)
     def sampled(t): return draw_actors(B, N, stock_subsample, generator)
     few = stock_subsample is not None and stock_subsample < N
     book = Book(days.may_act, None, limits, days.weight, days.rank)
-    return _record(net, days, book, list(walk(net, days, decide, book, sampled if few else None)))
+    return _record(net, days, book, list(walk(net, days, book, uniform, sampled if few else None, balance)))
 
 # %% ../nbs/22_rollout.ipynb #e-record
 def _record(net: FoldedNet, days: Days, book: Book, steps: list[Step]) -> Rollout:
@@ -370,7 +376,7 @@ def _record(net: FoldedNet, days: Days, book: Book, steps: list[Step]) -> Rollou
         context=rows("context"), stock=rows("stock"), cell=torch.cat([s.cell + s.t * B * N for s in steps]),
         action=action, exited=rows("exits"), logp=bernoulli_logp(logit, action), entropy=bernoulli_entropy(logit),
         book_value=net.value(rows("embedding")), stock_value=out.get("value"), exit_step=book.exit_step, days=days,
-        start=None if days.start is None else rows("start"))
+        start=None if steps[0].start is None else rows("start"))
 
 # %% ../nbs/22_rollout.ipynb #e-greedy
 @torch.no_grad()
@@ -379,13 +385,11 @@ def greedy_exits(
     days: Days,     # B days
     limits: Limits | None = None,
     uniform: Callable[[int], torch.Tensor] | None = None,  # t -> (B, N) numbers in [0, 1) to draw with; None: greedy
+    balance: float = 0.0,  # how strongly exits answer to the net exposure that they leave
 ) -> torch.Tensor:  # (B, N) int64
     "Exit where the head wishes for it, at a probability over 0.5, or by chance; what is still held exits at T-1."
     book = Book(days.may_act, None, limits, days.weight, days.rank)
-    def decide(t, cell, logit):
-        chance = torch.sigmoid(logit)
-        return ExitHead.wish(chance) if uniform is None else uniform(t).to(chance).flatten()[cell] < chance
-    for _ in walk(net, days, decide, book): pass
+    for _ in walk(net, days, book, uniform, None, balance): pass
     return book.exit_step
 
 # %% ../nbs/22_rollout.ipynb #e-chance
@@ -395,18 +399,22 @@ def exit_chances(
     days: Days,          # B days, their features at t at least
     held: torch.Tensor,  # (B, N) bool, what has not been exited
     t: int,              # snapshot
+    uniform: torch.Tensor | None = None,  # (B, N) numbers that the exits are drawn with; None: greedy
+    balance: float = 0.0,  # how strongly exits answer to the net exposure that they leave
 ) -> torch.Tensor:       # (B, N) probability of exiting, 0 for a stock that cannot act
     "What the network makes of one snapshot of a book in any state; ValueError where widths do not fit."
     _check_widths(net, days)
     book, acts = net.per_step(net.embed(days.state(held, t))), days.may_act[:, t] & held
-    at, chance = net.names.index("logit"), book.new_zeros(held.shape)
+    at, logit = net.names.index("logit"), book.new_full(held.shape, -math.inf)
     own, w2, w_logit = net.own.t(), net.w2.t(), net.w_head[:, at].contiguous()
     for k in range(len(held)):  # a book at a time: what it adds to its stocks is one row
         cell = acts[k].nonzero()[:, 0]
         if not len(cell): continue
         rows = days.stock[k, t].index_select(0, cell).split(2048)  # that stay in a core's cache
         first = [torch.addmm(book[k, :, None], own, x.t()).relu_() for x in rows]  # (H, R): stocks last are sooner
-        logit = [torch.addmm(net.b2[:, None], w2, h).relu_().t().mv(w_logit) for h in first]
+        second = [torch.addmm(net.b2[:, None], w2, h).relu_().t().mv(w_logit) for h in first]
         start = 0 if days.start is None else days.start[k, t, cell]
-        chance[k, cell] = torch.sigmoid(torch.cat(logit) + net.b_head[at] + start)
-    return chance
+        logit[k, cell] = torch.cat(second) + net.b_head[at] + start
+    if balance: logit += answer_to_net(logit, uniform, acts, held, days.weight, balance).to(logit)
+    for k in range(len(held)): logit[k, acts[k]] = torch.sigmoid(logit[k, acts[k]])
+    return torch.where(acts, logit, 0)

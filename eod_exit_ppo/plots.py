@@ -127,12 +127,12 @@ def plot_day_strip(
 # %% ../nbs/32_plots.ipynb #e-draw-book
 def draw_book(ax, paths, steps, colour) -> None:
     "Paths since the prior close (stocks, snapshots + 1): strong to their exits, each with a dot, and faint after them."
-    x, shown = np.arange(-1, paths.shape[1] - 1), steps < paths.shape[1] - 1
-    held = np.where(x <= steps[:, None], paths, np.nan)
-    for y, alpha in ((paths, 0.07), (held, 0.25)):
-        ax.plot(np.tile(np.append(x, np.nan), len(y)), np.pad(y, ((0, 0), (0, 1)), constant_values=np.nan).ravel(),
-                color=colour, lw=0.8, alpha=alpha)
-    ax.plot(steps[shown], paths[shown, steps[shown] + 1], "o", color=colour, ms=3, mec="white", mew=0.3, alpha=0.8)
+    from matplotlib.collections import LineCollection
+    points, shown = np.insert(paths[..., None], 0, np.arange(-1, paths.shape[1] - 1), -1), steps < paths.shape[1] - 1
+    clear = min(1, 60 / max(1, len(paths)))  # many lines are fainter, each
+    for lines, alpha in ((points, 0.2), ([p[:k + 2] for p, k in zip(points, steps)], 0.8)):
+        ax.add_collection(LineCollection(lines, colors=colour, lw=0.8, alpha=alpha * clear))
+    ax.plot(steps[shown], paths[shown, steps[shown] + 1], "o", color=colour, ms=3, mec="white", mew=0.3)
 
 # %% ../nbs/32_plots.ipynb #e-draw-held
 def draw_held(ax, held, w) -> None:
@@ -169,7 +169,7 @@ def plot_book(
     axes[0].set(title=f"{one.dates[0]}, {panel.times[last]}: {gone} of {(w != 0).sum()} positions exited, "
                 f"net exposure {net:+.1f} %", ylabel="return since prior close (%)", xlim=(-1.5, panel.T - 0.5))
     snapshot_ticks(axes[1], ["prior\nclose", *panel.times], -1)
-    axes[1].legend(fontsize=8, ncols=3, loc="lower right")
+    axes[1].legend(fontsize=8, ncols=3, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderaxespad=0.1)
     return axes
 
 # %% ../nbs/32_plots.ipynb #e-in-notebook

@@ -29,8 +29,10 @@ def notebook(monkeypatch):
 def drawn(axes):
     "All numbers of a picture."
     parts = [(ax.get_title(), ax.get_xlim(), ax.get_ylim(), [line.get_xydata() for line in ax.lines],
-              [p.get_bbox().bounds for p in ax.patches]) for ax in axes]
-    return repr([(*part[:3], [a.tolist() for a in part[3]], part[4]) for part in parts])
+              [p.get_bbox().bounds for p in ax.patches], [x for c in ax.collections for x in c.get_segments()])
+             for ax in axes]
+    return repr([(*numbers, *([a.tolist() for a in x] for x in (lines, segments)), bars)
+                 for *numbers, lines, bars, segments in parts])
 
 
 @pytest.mark.parametrize("until", range(4))
@@ -54,7 +56,7 @@ def test_exits_and_net_are_those_of_the_book():
 
 def test_elsewhere_it_is_a_picture_of_the_whole_day(monkeypatch):
     monkeypatch.delitem(sys.modules, "IPython", raising=False)
-    assert "0 of 40 positions" not in PANEL.play(1)[0].get_title()
+    assert "t4: 40 of 40 positions exited" in PANEL.play(1)[0].get_title()
     assert drawn(PANEL.play(1, STEPS)) == drawn(plot_book(PANEL, STEPS, 1))
 
 

@@ -3,6 +3,7 @@ import re
 from configparser import ConfigParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
@@ -70,3 +71,14 @@ def test_front_page_lists_every_notebook():
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     missing = [p.name for p in (ROOT / "nbs").rglob("[0-9]*.ipynb") if f"({p.relative_to(ROOT)})" not in page]
     assert not missing, f"not in the map of nbs/index.ipynb: {missing}"
+
+
+def test_the_moving_picture_ends_on_the_line_and_stands_still_where_asked():
+    svg = (ROOT / "images/settling.svg").read_text(encoding="utf-8")
+    assert len(svg) < 200_000 and "@media (prefers-reduced-motion: reduce)" in svg and "<script" not in svg
+    line = np.array([p.split(",") for p in re.search(r'<polyline class="line" points="([^"]+)"', svg)[1].split()], float)
+    dots = np.array(re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"[^>]*animation-name', svg), float)
+    assert len(dots) >= 20
+    assert np.abs(dots[:, 1] - np.interp(dots[:, 0], *line.T)).mean() < 4, "in pixels, of about 40 a percent"
+    start = [float(y) for y in re.findall(r"@keyframes d\d+ \{ 0.0% \{ transform: translateY\(([-\d.]+)px", svg)]
+    assert np.abs(start).mean() > 20

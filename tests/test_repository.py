@@ -76,7 +76,8 @@ def test_front_page_lists_every_notebook():
 def test_the_moving_picture_ends_on_the_line_and_stands_still_where_asked():
     svg = (ROOT / "images/settling.svg").read_text(encoding="utf-8")
     assert len(svg) < 200_000 and "@media (prefers-reduced-motion: reduce)" in svg and "<script" not in svg
-    line = np.array([p.split(",") for p in re.search(r'<polyline class="line" points="([^"]+)"', svg)[1].split()], float)
+    points = re.search(r'<polyline class="line" points="([^"]+)"', svg)[1].split()
+    line = np.array([p.split(",") for p in points], float)
     dots = np.array(re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"[^>]*animation-name', svg), float)
     assert len(dots) >= 20
     assert np.abs(dots[:, 1] - np.interp(dots[:, 0], *line.T)).mean() < 4, "in pixels, of about 40 a percent"

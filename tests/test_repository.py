@@ -1,5 +1,8 @@
 """What must stay consistent across the repository's own files."""
+import base64
+import io
 import re
+import sys
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from packaging.requirements import Requirement
 import eod_exit_ppo
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "tools"))
 config = ConfigParser(delimiters=["="])
 config.read(ROOT / "settings.ini", encoding="utf-8")
 settings = config["DEFAULT"]
@@ -83,3 +87,20 @@ def test_the_moving_picture_ends_on_the_line_and_stands_still_where_asked():
     assert np.abs(dots[:, 1] - np.interp(dots[:, 0], *line.T)).mean() < 4, "in pixels, of about 40 a percent"
     start = [float(y) for y in re.findall(r"@keyframes d\d+ \{ 0.0% \{ transform: translateY\(([-\d.]+)px", svg)]
     assert np.abs(start).mean() > 20
+
+
+def test_a_picture_keeps_its_colours_in_a_palette():
+    from notebooks import in_palette
+    from PIL import Image
+
+    from eod_exit_ppo.style import COLOURS, FREE
+    wanted = [tuple(int(c[i:i + 2], 16) for i in (1, 3, 5)) for c in {*COLOURS.values(), *FREE, "#ffffff"}]
+    rows = np.repeat(np.repeat(np.array([wanted], np.uint8), 40, 0), 40, 1)
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)  # more colours than a palette has
+    png = io.BytesIO()
+    Image.fromarray(np.concatenate([rows, noise], 1)).save(png, format="PNG")
+    before = base64.b64encode(png.getvalue()).decode()
+    after = in_palette(before)
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(after))).convert("RGB"))
+    assert len(after) < len(before)
+    assert np.abs(picture[:, :rows.shape[1]].astype(int) - rows).max() <= 3

@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[1]
 DIRECTIVE = re.compile(r"^#\|\s*(.+?)\s*$", re.M)
 WIDGET = "application/vnd.jupyter.widget-view+json"
 SHARP = "--InlineBackend.figure_formats=retina"  # 200 pixels an inch, shown in the size of 100
+# the setting is taken up before the first cell: it warns, and in some notebooks a warning is an error
+TAKE_UP = "__import__('matplotlib_inline.config').config.InlineBackend.instance(parent=get_ipython());"
 TIMEOUT = 300  # seconds a cell may take; slow cells may take as long as they like
 
 
@@ -78,8 +80,9 @@ def run(path: Path, slow: bool, save: bool) -> tuple[int, int, float, float]:
     chosen = [cell for cell in notebook.cells if wanted(cell, slow)]
     left_out = sum(wanted(cell, True) for cell in notebook.cells) - len(chosen)
     # the client sees the chosen cells alone, but they are the notebook's own, so outputs land in both
+    cells = [nbformat.v4.new_code_cell(TAKE_UP), *chosen]
     client = NotebookClient(
-        nbformat.v4.new_notebook(cells=chosen, metadata=notebook.metadata), kernel_name="python3",
+        nbformat.v4.new_notebook(cells=cells, metadata=notebook.metadata), kernel_name="python3",
         timeout=None if slow else TIMEOUT, record_timing=False, store_widget_state=False,
         extra_arguments=["--log-level=CRITICAL", SHARP],
         resources={"metadata": {"path": str(path.parent)}})

@@ -4,11 +4,14 @@
 
 # %% ../nbs/32_plots.ipynb #imports
 from __future__ import annotations
+import io
+import sys
 from collections.abc import Mapping
 import numpy as np
 from .agent import METRICS, FactorizedPPOEOD
 from .baselines import Hold
 from .bounds import exit_shares
+from .checks import patch, whole_number
 from .data import IntradayPanel
 from .evaluate import break_even, cost_line, exit_boundary, exits_by_name, gain_is_sure, hazard
 from .exits import Exits
@@ -16,7 +19,7 @@ from .objective import payoff
 from .style import COLOURS, colours_of
 
 # %% auto #0
-__all__ = ['WORTHS', 'plot_day', 'plot_day_strip', 'plot_payoff', 'plot_exit_times', 'plot_hazard', 'plot_exposure',
+__all__ = ['WORTHS', 'plot_day', 'plot_day_strip', 'plot_book', 'plot_payoff', 'plot_exit_times', 'plot_hazard', 'plot_exposure',
            'plot_turnover', 'plot_costs', 'plot_boundary', 'plot_history']
 
 # %% ../nbs/32_plots.ipynb #e-axes
@@ -43,7 +46,8 @@ def snapshot_ticks(ax, names, first: int = 0) -> None:
 
 # %% ../nbs/32_plots.ipynb #e-legend
 def legend_above(ax, columns: int = 3) -> None:
-    "The legend between the title and the axes, where no line is."
+    "The legend between the title and the axes, where no line is; in fewer columns on narrow axes."
+    if ax.get_position().width * ax.figure.get_figwidth() < 5: columns = min(columns, 2)
     rows = -(-len(ax.get_legend_handles_labels()[0]) // columns)
     ax.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, borderaxespad=0.2)
     ax.set_title(ax.get_title(), pad=8 + 13 * rows)
@@ -70,6 +74,12 @@ def _draw_path(ax, path, stop, colour):
     ax.plot(x[:stop + 2], path[:stop + 2], color=colour, lw=1.3)
     if stop < len(path) - 1: ax.plot(stop, path[stop + 1], "o", color=colour, ms=6, mec="white", zorder=3)
 
+# %% ../nbs/32_plots.ipynb #e-steps-of-day
+def _steps_of_day(panel, exit_steps, day):
+    "(N,) exit steps of one day; a policy is asked about this day alone."
+    if hasattr(exit_steps, "exit_steps"): return Exits.of(panel[day], exit_steps).steps[0]
+    return Exits.of(panel, exit_steps).steps[day]
+
 # %% ../nbs/32_plots.ipynb #e-plot-day
 def plot_day(
     panel: IntradayPanel,  # D days
@@ -80,8 +90,7 @@ def plot_day(
     until: int | None = None,  # the last snapshot to show; default: the close
 ):                         # Axes
     "Paths of one day since the prior close, in percent, coloured by side, with a dot where each position is exited."
-    one, decides = panel[day], hasattr(exit_steps, "exit_steps")
-    steps = Exits.of(one, exit_steps).steps[0] if decides else Exits.of(panel, exit_steps).steps[day]
+    one, steps = panel[day], _steps_of_day(panel, exit_steps, day)
     ax, w, end = axes_or_new(ax, 3.2), one.weights[0], panel.T if until is None else until + 1
     paths = 100 * np.vstack([np.zeros((1, panel.N)), one.marks()[0]])[:end + 1]
     for i in np.atleast_1d(_spread_of_positions(one) if stocks is None else stocks):
@@ -114,6 +123,92 @@ def plot_day_strip(
         below.set_xticks([-1, panel.T - 1], ["prior\nclose", panel.times[-1]])
     for ax, name in zip(axes[:, 0], ("return (%)", "still held\n(% of a side)")): ax.set_ylabel(name)
     return axes
+
+# %% ../nbs/32_plots.ipynb #e-draw-book
+def draw_book(ax, paths, steps, colour) -> None:
+    "Paths since the prior close (stocks, snapshots + 1): strong to their exits, each with a dot, and faint after them."
+    from matplotlib.collections import LineCollection
+    points, shown = np.insert(paths[..., None], 0, np.arange(-1, paths.shape[1] - 1), -1), steps < paths.shape[1] - 1
+    clear = min(1, 60 / max(1, len(paths)))  # many lines are fainter, each
+    for lines, alpha in ((points, 0.2), ([p[:k + 2] for p, k in zip(points, steps)], 0.8)):
+        ax.add_collection(LineCollection(lines, colors=colour, lw=0.8, alpha=alpha * clear))
+    ax.plot(steps[shown], paths[shown, steps[shown] + 1], "o", color=colour, ms=3, mec="white", mew=0.3)
+
+# %% ../nbs/32_plots.ipynb #e-draw-held
+def draw_held(ax, held, w) -> None:
+    "Bars of what each side holds, in percent, at the prior close and after each snapshot's exits; net as a line."
+    x, net = np.arange(-1, len(held["net"])), np.append(0, held["net"])
+    for side, first in (("long", (w > 0).any()), ("short", -(w < 0).any().astype(int))):
+        ax.bar(x, 100 * np.append(first, held[side]), color=COLOURS[side], label=side)
+    net[0] = (w > 0).any() - (w < 0).any().astype(int)
+    ax.plot(x, 100 * net, "o-", color="black", ms=4, mec="white", lw=1.5, label="net")
+    ax.set(xlabel="snapshot", ylabel="still held\n(% of a side)", ylim=(-112, 112))
+
+# %% ../nbs/32_plots.ipynb #e-plot-book
+def plot_book(
+    panel: IntradayPanel,  # D days
+    exit_steps,            # a policy or exit steps, for all days of the panel
+    day: int = 0,          # position of the day
+    until: int | None = None,  # the last snapshot to show; default: the close
+    axes=None,             # two Axes to draw on; default: new ones
+):                         # (2,) Axes
+    """Every position of one day: paths up to their exits (dots), and below what each side holds, and net.
+
+    Raises TypeError or ValueError where `until` is no snapshot of the panel."""
+    import matplotlib.pyplot as plt
+    last = panel.T - 1 if until is None else whole_number("until", until)
+    if last >= panel.T: raise ValueError(f"until is {until}: give a snapshot from 0 to {panel.T - 1}")
+    one, steps = panel[day], _steps_of_day(panel, exit_steps, day)
+    w, held = one.weights[0], Exits(one, steps[None]).exposure()
+    if axes is None: axes = plt.subplots(2, figsize=(7, 5), layout="constrained", sharex=True, height_ratios=(2, 1))[1]
+    paths = 100 * np.vstack([np.zeros((1, panel.N)), one.marks()[0]])[:last + 2]
+    for side, of in (("long", w > 0), ("short", w < 0)): draw_book(axes[0], paths[:, of].T, steps[of], COLOURS[side])
+    draw_held(axes[1], {k: v[0, :last + 1] for k, v in held.items()}, w)
+    net, gone = 100 * held["net"][0, last], ((steps <= last) & (w != 0)).sum()
+    axes[0].axhline(0, color=COLOURS["hold"], lw=0.8)
+    axes[0].set(title=f"{one.dates[0]}, {panel.times[last]}: {gone} of {(w != 0).sum()} positions exited, "
+                f"net exposure {net:+.1f} %", ylabel="return since prior close (%)", xlim=(-1.5, panel.T - 0.5))
+    snapshot_ticks(axes[1], ["prior\nclose", *panel.times], -1)
+    axes[1].legend(fontsize=8, ncols=3, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderaxespad=0.1)
+    return axes
+
+# %% ../nbs/32_plots.ipynb #e-in-notebook
+def widgets_here():
+    "The module ipywidgets, where code runs in a notebook and it is installed; else None."
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if not hasattr(shell, "kernel"): return None
+    try: import ipywidgets
+    except ImportError: return None
+    return ipywidgets
+
+# %% ../nbs/32_plots.ipynb #e-still
+def book_still(panel: IntradayPanel, steps: np.ndarray, until: int) -> tuple[bytes, str]:
+    "`plot_book` of a panel of one day as a PNG, and its title."
+    from matplotlib.figure import Figure
+    figure, png = Figure((7, 5), dpi=150, layout="constrained"), io.BytesIO()
+    axes = plot_book(panel, steps, 0, until, figure.subplots(2, sharex=True, height_ratios=(2, 1)))
+    figure.savefig(png, format="png")
+    return png.getvalue(), axes[0].get_title()
+
+# %% ../nbs/32_plots.ipynb #e-play
+@patch
+def play(
+    self: IntradayPanel,
+    day: int = 0,          # position of the day
+    exit_steps=None,       # a policy or exit steps, for all days of the panel; default: nothing exits before the close
+):                         # in a notebook with ipywidgets a slider over `plot_book`; elsewhere its Axes, to the close
+    "A day of the whole book, snapshot by snapshot: paths, exits and net exposure. Raises what `plot_book` raises."
+    steps = _steps_of_day(self, Hold() if exit_steps is None else exit_steps, day)[None]
+    one, widgets = self[day], widgets_here()
+    if widgets is None: return plot_book(one, steps)
+    picture, words = widgets.Image(width=700), widgets.Label()
+    button, slider = (made(max=self.T - 1, description="snapshot") for made in (widgets.Play, widgets.IntSlider))
+    button.interval = 900
+    def show(_=None): picture.value, words.value = book_still(one, steps, slider.value)
+    slider.observe(show, "value")
+    widgets.jslink((button, "value"), (slider, "value"))
+    show()
+    return widgets.VBox([widgets.HBox([button, slider]), words, picture])
 
 # %% ../nbs/32_plots.ipynb #e-plot-payoff
 def plot_payoff(

@@ -1,14 +1,19 @@
 """What must stay consistent across the repository's own files."""
+import base64
+import io
 import re
+import sys
 from configparser import ConfigParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
 import eod_exit_ppo
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "tools"))
 config = ConfigParser(delimiters=["="])
 config.read(ROOT / "settings.ini", encoding="utf-8")
 settings = config["DEFAULT"]
@@ -70,3 +75,32 @@ def test_front_page_lists_every_notebook():
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     missing = [p.name for p in (ROOT / "nbs").rglob("[0-9]*.ipynb") if f"({p.relative_to(ROOT)})" not in page]
     assert not missing, f"not in the map of nbs/index.ipynb: {missing}"
+
+
+def test_the_moving_picture_ends_on_the_line_and_stands_still_where_asked():
+    svg = (ROOT / "images/settling.svg").read_text(encoding="utf-8")
+    assert len(svg) < 200_000 and "@media (prefers-reduced-motion: reduce)" in svg and "<script" not in svg
+    points = re.search(r'<polyline class="line" points="([^"]+)"', svg)[1].split()
+    line = np.array([p.split(",") for p in points], float)
+    dots = np.array(re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"[^>]*animation-name', svg), float)
+    assert len(dots) >= 20
+    assert np.abs(dots[:, 1] - np.interp(dots[:, 0], *line.T)).mean() < 4, "in pixels, of about 40 a percent"
+    start = [float(y) for y in re.findall(r"@keyframes d\d+ \{ 0.0% \{ transform: translateY\(([-\d.]+)px", svg)]
+    assert np.abs(start).mean() > 20
+
+
+def test_a_picture_keeps_its_colours_in_a_palette():
+    from notebooks import in_palette
+    from PIL import Image
+
+    from eod_exit_ppo.style import COLOURS, FREE
+    wanted = [tuple(int(c[i:i + 2], 16) for i in (1, 3, 5)) for c in {*COLOURS.values(), *FREE, "#ffffff"}]
+    rows = np.repeat(np.repeat(np.array([wanted], np.uint8), 40, 0), 40, 1)
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)  # more colours than a palette has
+    png = io.BytesIO()
+    Image.fromarray(np.concatenate([rows, noise], 1)).save(png, format="PNG")
+    before = base64.b64encode(png.getvalue()).decode()
+    after = in_palette(before)
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(after))).convert("RGB"))
+    assert len(after) < len(before)
+    assert np.abs(picture[:, :rows.shape[1]].astype(int) - rows).max() <= 3

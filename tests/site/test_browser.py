@@ -10,8 +10,8 @@ from test_pages import MODULES, ROOT, public
 SCREENSHOTS = ROOT / "_docs" / "screenshots"
 
 LOOKED_AT = ["index.html", "story.html", "howto.html", "studies.html", "reference.html", "changelog.html",
-             "search.html", "nbs/02_weights.html", "nbs/glossary.html", "nbs/howto/your_features.html",
-             "reference/weights.html"]
+             "search.html", "nbs/02_weights.html", "nbs/glossary.html", "nbs/explorer.html",
+             "nbs/howto/your_features.html", "reference/weights.html"]
 SIZES = {"light": dict(viewport=dict(width=1280, height=900), color_scheme="light"),
          "dark": dict(viewport=dict(width=1280, height=900), color_scheme="dark"),
          "phone": dict(viewport=dict(width=390, height=844), color_scheme="light", has_touch=True)}
@@ -175,3 +175,30 @@ def test_accessible(tab, host, axe, size, pages):
                 found.append(f"{path}: {violation['id']} ({len(violation['nodes'])}): {node['html'][:160]} "
                              f"{node['failureSummary'][:200]}")
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_explorer_answers_to_the_keyboard(tab, host, size, trouble):
+    "An arrow key moves a slider; the sentence that is read out, the line and the table change with it."
+    page = tab(size)
+    page.goto(f"{host}/nbs/explorer.html")
+    numbers = page.evaluate("JSON.parse(document.getElementById('explorer-numbers').textContent)")
+    def said(): return page.locator("#explorer [aria-live=polite]").inner_text()
+    def line(): return page.locator("#explorer svg .line").get_attribute("points")
+    for name in ("signal", "cost", "impact", "day"):
+        slider, before = page.locator(f"#explorer input[name={name}]"), (said(), line())
+        slider.focus()
+        told = slider.get_attribute("aria-valuetext")
+        page.keyboard.press("ArrowRight")
+        assert slider.get_attribute("aria-valuetext") != told and said() != before[0], name
+        assert (line() != before[1]) == (name != "day"), name
+    def at(name): return int(page.locator(f"#explorer input[name={name}]").input_value())
+    s, c, k = map(at, ("signal", "cost", "impact"))
+    assert f"the best exit is worth {numbers['best'][k][c][s] / 1000:.2f} % on average" in said()
+    page.locator("#explorer summary").click()
+    first = page.locator("#explorer table tr").nth(1).inner_text()
+    assert first.endswith(f"{numbers['line'][k][c][s][0] / 1000:.2f} %")
+    picture = page.locator("#explorer")
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    picture.screenshot(path=SCREENSHOTS / f"explorer-{size}.png")
+    assert not trouble

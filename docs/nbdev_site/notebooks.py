@@ -5,6 +5,7 @@ MyST and whose cells carry the tags that MyST-NB understands.
 """
 from __future__ import annotations
 
+import ast
 import posixpath
 import re
 from collections.abc import Callable
@@ -21,6 +22,7 @@ TAGS = {"echo: false": "remove-input", "hide_input": "remove-input", "output: fa
 CALL_OF_TOOL = re.compile(r"(nbdev\.)?(nbdev_export|show_doc)\((.*)\)\s*;?", re.S)
 CALLOUT = re.compile(r"^(:{3,})[ \t]*\{\.callout-(note|tip|warning|caution|important)([^}]*)\}[ \t]*$", re.M)
 LINK = re.compile(r"(!?)(\[(?:[^\[\]`]|`[^`]*`)*\])\(<?([^()\s>]+)>?((?:\s+\"[^\"]*\")?)\)")
+MOST_LINES, NO_EXAMPLE = 6, {"hide", "slow", "eval", "echo", "code-fold"}  # what an example is, and is not
 CODE = re.compile(r"(^(`{3,}|~{3,}).*?^\2`*~*[ \t]*$|(?<!`)(`+)(?!`).+?(?<!`)\3(?!`)|\$\$.+?\$\$)", re.M | re.S)
 
 
@@ -140,6 +142,54 @@ def clean(notebook: NotebookNode) -> NotebookNode:
         if cell.cell_type == "code":
             cell.source, cell.execution_count = split_directives(cell.source)[1], None
     return out
+
+
+def _made(statement: ast.stmt) -> set[str]:
+    "The names that a statement defines."
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return {statement.name}
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    return {node.id for t in targets if t for node in ast.walk(t) if isinstance(node, ast.Name)}
+
+
+def _shows(statements: list[ast.stmt]) -> bool:
+    "Does this code end in a value, or print or draw something?"
+    calls = {getattr(c.func, "attr", getattr(c.func, "id", "")) for s in statements for c in ast.walk(s)
+             if isinstance(c, ast.Call)}
+    last = statements[-1] if statements else None
+    tested = isinstance(last, ast.Expr) and isinstance(last.value, ast.Call) and re.match(
+        r"test_|expect", getattr(last.value.func, "attr", getattr(last.value.func, "id", "")))
+    return "print" in calls or isinstance(last, ast.Expr) and not tested
+
+
+def _code(cells: list[dict]):
+    "The directives, statements and lines of each cell of code that Python alone can read."
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            directives, source = split_directives("".join(cell["source"]))
+            try:
+                yield cell, set(directives), ast.parse(source).body, sum(map(bool, map(str.strip, source.splitlines())))
+            except SyntaxError:  # a magic
+                pass
+
+
+def defined(cells: list[dict]) -> set[str]:
+    "The names that the exported cells of a notebook define."
+    return {name for _, marked, body, _ in _code(cells) if any(m.startswith("export") for m in marked)
+            for statement in body for name in _made(statement)}
+
+
+def examples(cells: list[dict], names: list[str]) -> dict[str, dict]:
+    """The first shown cell below a name's definition that is an example of it: at most six lines, not slow, uses the
+    name and shows something."""
+    found, made = {}, set()
+    for cell, marked, body, lines in _code(cells):
+        if any(mark.startswith("export") for mark in marked):
+            made |= {name for statement in body for name in _made(statement)}
+        elif lines <= MOST_LINES and _shows(body) and not NO_EXAMPLE & marked:
+            used = {n.id for n in ast.walk(ast.Module(body, [])) if isinstance(n, ast.Name)}
+            found = {**{name: cell for name in names if name in made & used}, **found}
+    return found
 
 
 def _filtered(outputs: list, words: str) -> list:

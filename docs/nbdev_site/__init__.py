@@ -113,7 +113,8 @@ class Book:
         "The page of a notebook."
         folder, name = posixpath.split(docname)
         git = f"{self.settings['git_url']}/blob/{self.settings['branch']}/{docname}.ipynb"
-        links = [f'<a href="{name}.ipynb" download>Open this notebook</a>', f"[On GitHub]({git})"]
+        links = [f'<a href="{name}.ipynb" download>Download this notebook</a> (it runs where the package is installed)',
+                 f"[On GitHub]({git})"]
         home = self.home(docname)
         if home:
             links.append(f"{{doc}}`Reference </{REFERENCE}{home.rpartition('.')[2]}>`")

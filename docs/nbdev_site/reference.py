@@ -417,7 +417,7 @@ def page(module: Module, direct: set[str] = frozenset(), title: str = "") -> str
              f"```{{py:module}} {module.name}\n```", ""]
     if module.notebook:
         where = module.notebook.removesuffix(".ipynb")
-        parts += [f"Explained, built and tested in the notebook {{doc}}`/{where}`, from which the examples are.", ""]
+        parts += [f"Explained, built and tested in the notebook {{doc}}`/{where}`, as are the examples.", ""]
     if here:
         parts += [f"From the package itself: `from {package} import {', '.join(here)}`; "
                   f"everything here: `from {module.name} import ...`.", ""]

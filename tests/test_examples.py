@@ -28,11 +28,9 @@ def test_every_public_name_has_an_example(path):
     names = [name for name in public(path) if name in notebooks.defined(cells)]
     found = notebooks.examples(cells, names)
     lacking = [name for name in names if name not in found]
-    assert not lacking, f"no cell of six lines at most below its definition uses it and shows something: {lacking}"
+    assert not lacking, f"no cell of six lines at most below its definition uses it and has shown something: {lacking}"
     slow = {name for name, cell in found.items() if "#| slow" in "".join(cell["source"])}
     assert slow <= SLOW
-    silent = [name for name, cell in found.items() if name not in slow and not cell["outputs"]]
-    assert not silent, f"the example shows nothing: {silent}; run the notebook with --save"
 
 
 def wide(path, most=100):

@@ -22,7 +22,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const page = new DOMParser().parseFromString(html, "text/html").querySelector("article");
     const part = (anchor && page?.querySelector(anchor)) || page;
     if (!part) return "";
-    const unsaid = ".headerlink, script, style, pre, table, .notebook-links, div.math, dt.sig, details > summary, .pages";
+    const unsaid = ".headerlink, script, style, pre, table, .example, .notebook-links, div.math, dt.sig, details > summary, .pages";
     for (const other of part.querySelectorAll(unsaid)) other.remove();
     for (const formula of part.querySelectorAll(".math")) {
       const words = formula.textContent.replace(/\\[()]/g, "");

@@ -157,12 +157,6 @@ def _called(node: ast.AST) -> str:
     return getattr(node.func, "attr", getattr(node.func, "id", "")) if isinstance(node, ast.Call) else ""
 
 
-def _shows(body: ast.Module) -> bool:
-    "Does this code print something, or end in a value?"
-    printed = {"print", "display", "call"} & {_called(node) for node in ast.walk(body)}
-    return bool(printed or body.body and isinstance(body.body[-1], ast.Expr))
-
-
 def _uses(body: ast.Module) -> set[str]:
     "The names in a piece of code, and the commands that it calls: `call(\"walk-forward\", ...)` uses `walk`."
     commands = [n.args[0].value for n in ast.walk(body) if _called(n) == "call" and n.args
@@ -192,13 +186,13 @@ def defined(cells: list[dict]) -> set[str]:
 
 def examples(cells: list[dict], names: list[str]) -> dict[str, dict]:
     """The first shown cell below a name's definition that is an example of it: it has at most six lines, uses the name
-    and shows something. One that is marked slow is an example only where there is no other."""
+    and has shown something. One that is marked slow is an example only where there is no other."""
     quick, slow, made = {}, {}, set()
     for cell, marked, source, body in _code(cells):
         if _exported(marked):
             made |= {name for statement in body.body for name in _made(statement)}
-        elif sum(map(bool, map(str.strip, source.splitlines()))) <= MOST_LINES and _shows(body) and not (
-                NO_EXAMPLE & marked):
+        elif (sum(map(bool, map(str.strip, source.splitlines()))) <= MOST_LINES and not NO_EXAMPLE & marked
+              and any(output.get("name") != "stderr" for output in cell["outputs"])):
             found = slow if "slow" in marked else quick
             found |= {name: cell for name in names if name in made & _uses(body) - found.keys()}
     return slow | quick

@@ -301,8 +301,8 @@ def read_package(folder: Path) -> list[Module]:
     "The modules of a package, by name; what starts with an underscore is nobody's business."
     modules = [read_source(path.read_text(encoding="utf-8"), f"{folder.name}.{path.stem}")
                for path in sorted(folder.glob("[!_]*.py"))]
-    inner = {node.name for module in modules for node in ast.parse(module.source).body if isinstance(node, ast.ClassDef)}
-    inner -= {t.name for module in modules for t in module.things}  # classes that are no business of a reader
+    classes = {n.name for module in modules for n in ast.parse(module.source).body if isinstance(n, ast.ClassDef)}
+    inner = classes - {t.name for module in modules for t in module.things}  # no business of a reader
     for thing in (t for module in modules for t in module.things):
         thing.bases = [b for b in thing.bases if b not in inner]
     made = {f"{m.short}.{t.name}": t for m in modules for t in m.things}

@@ -120,7 +120,8 @@ def test_words_of_the_desk_are_found(tab, host, trouble, words, wanted):
     page.goto(f"{host}/search.html?q=payoff")
     found = page.evaluate(FOUND, words)
     assert wanted in [at for _, at, _ in found], found
-    unclean = re.compile("[<>{}\\\\\ufffd\u00c2\u00c3]|&\\w+;|\u00e2\u20ac|Light Dark")  # markup, bytes misread, the theme
+    # markup, bytes misread, the theme
+    unclean = re.compile("[<>{}\\\\\ufffd\u00c2\u00c3]|&\\w+;|\u00e2\u20ac|Light Dark")
     assert not [(at, shown) for _, at, shown in found if unclean.search(shown)]
     assert not trouble
 

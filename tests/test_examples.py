@@ -18,7 +18,7 @@ SLOW = {"main"}  # trains for minutes: its example is marked slow
 def public(path):
     "The names in `__all__` of the module that a notebook writes."
     tree = ast.parse((ROOT / f"eod_exit_ppo/{path.stem[3:]}.py").read_text(encoding="utf-8"))
-    [names] = [node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "__all__"]
+    [names] = [n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__"]
     return ast.literal_eval(names)
 
 

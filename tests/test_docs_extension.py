@@ -133,6 +133,31 @@ def test_the_notebook_itself_is_left_as_it_is():
     assert str(nb) == before
 
 
+SHOWN = new_output("stream", text="1\n")
+DEFINED = "#| export\ndef f(): return 1\n\nX = 2"
+
+
+@pytest.mark.parametrize("cells, found", [
+    ([code("f()", SHOWN), code(DEFINED)], {}),                                                  # before the definition
+    ([code(DEFINED), code("f()")], {}),                                                         # nothing was shown
+    ([code(DEFINED), code("#| hide\nf()", SHOWN), code("a\n" * 6 + "f()", SHOWN)], {}),         # hidden; too long
+    ([code(DEFINED), code("g()", SHOWN), code("# try it\nf() + X", SHOWN)], {"f": 2, "X": 2}),
+    ([code(DEFINED), code("#| slow\nf()", SHOWN), code("print(f())", SHOWN)], {"f": 2}),         # the quick one
+    ([code(DEFINED), code("#| slow\nf()", SHOWN), code("%time f()", SHOWN)], {"f": 1}),
+    ([code("#| export\ndef f(): ..."), code('call("f-g", 3);', SHOWN)], {"f": 1}),              # a command
+])
+def test_examples(cells, found):
+    assert notebooks.examples(cells, ["f", "X"]) == {name: cells[k] for name, k in found.items()}
+
+
+def test_text_of_an_example():
+    said = [new_output("stream", name="stderr", text="warned\n"), new_output("stream", text="1\n2\n"), PICTURE,
+            new_output("execute_result", {"text/plain": "3", "text/html": "<b>3</b>"})]
+    assert notebooks.shown_text(said) == "1\n2\n3" and notebooks.shown_text(said, most=2) == "1\n2\n..."
+    thing = reference.Thing("f", "function", example=("f()", "3"))
+    assert "**Example:**\n\n~~~python\nf()\n~~~\n~~~text\n3\n~~~" in reference.entry(thing, "p.x")
+
+
 SOURCE = '''
 """What it does"""
 
@@ -229,6 +254,14 @@ def test_methods_that_another_module_adds(tmp_path):
     assert b.things == []
 
 
+def test_inner_classes_are_no_bases(tmp_path):
+    "Neither one with an underscore, nor one that is not exported."
+    (tmp_path / "a.py").write_text('__all__ = ["A", "Open"]\nclass Open: pass\nclass Shown: pass\n'
+                                   'class A(Shown, Open, _Hidden, tuple): "A class."\n')
+    thing = next(t for t in reference.read_package(tmp_path)[0].things if t.name == "A")
+    assert "Is an `Open` and a `tuple`." in reference.entry(thing, "p.a")
+
+
 def test_docments(things):
     said = {p.name: (p.annotation, p.default, p.comment) for p in things["f"].parameters}
     assert said["a"] == ("np.ndarray", "", "(D, N) float32, a share")
@@ -295,6 +328,7 @@ def test_what_is_imported_and_exported_again(tmp_path):
     assert modules[1].things[0].home == "pkg.a.f" and reference.symbols(modules)["f"] == ["pkg.a.f"]
     assert "The same as {py:obj}`pkg.a.f`: Do." in reference.page(modules[1])
     assert reference.page(modules[0]).startswith("# a\n")
+    assert reference.page(modules[0], title="First of all").startswith("# a · First of all\n")
 
 
 def test_every_public_name_of_the_package_is_read():

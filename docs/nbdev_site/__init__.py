@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 from docutils import nodes
+from nbformat.v4 import new_markdown_cell, new_notebook
 from sphinx import addnodes
 from sphinx.project import Project
 from sphinx.transforms import SphinxTransform
@@ -65,6 +66,16 @@ class Book:
         self.direct = reference.package_names(folder)
         self.symbols = reference.symbols(list(self.modules.values()))
         self.notebook_of = {m.notebook.removesuffix(".ipynb"): m for m in self.modules.values() if m.notebook}
+        self.titles = {m.name: self._take_examples(m) for m in self.notebook_of.values()}
+
+    def _take_examples(self, module: reference.Module) -> str:
+        "Give a module's things the examples in its notebook, and say what that is called."
+        notebook = nbformat.read(self.root / module.notebook, as_version=4)
+        found = notebooks.examples(notebook.cells, [t.name for t in module.things])
+        for thing in (t for t in module.things if t.name in found):
+            cell = found[thing.name]
+            thing.example = notebooks.split_directives(cell.source)[1], notebooks.shown_text(cell.outputs)
+        return notebooks.heading(notebook)[0]
 
     def home(self, docname: str) -> str:
         "The module that a page is about, or nothing."
@@ -102,7 +113,8 @@ class Book:
         "The page of a notebook."
         folder, name = posixpath.split(docname)
         git = f"{self.settings['git_url']}/blob/{self.settings['branch']}/{docname}.ipynb"
-        links = [f'<a href="{name}.ipynb" download>Open this notebook</a>', f"[On GitHub]({git})"]
+        links = [f'<a href="{name}.ipynb" download>Download this notebook</a> (it runs where the package is installed)',
+                 f"[On GitHub]({git})"]
         home = self.home(docname)
         if home:
             links.append(f"{{doc}}`Reference </{REFERENCE}{home.rpartition('.')[2]}>`")
@@ -134,6 +146,8 @@ class Notebooks(SphinxDirective):
         book = self.env.app.nbdev_book
         if path.suffix == ".py":
             return book.modules[book.home(docname)].doc
+        if path.suffix == ".md":
+            return notebooks.heading(new_notebook(cells=[new_markdown_cell(path.read_text(encoding="utf-8"))]))[1]
         return notebooks.heading(nbformat.read(path, as_version=4))[1]
 
     def run(self) -> list[nodes.Node]:
@@ -190,7 +204,9 @@ def read_source(app, docname: str, source: list[str]) -> None:
     if path.suffix == ".ipynb":
         source[0] = book.read_notebook(source[0], docname, app.env.found_docs)
     elif path.suffix == ".py":
-        source[0] = reference.page(book.modules[book.home(docname)], book.direct)
+        module = book.modules[book.home(docname)]
+        if module.notebook: app.env.note_dependency(str(book.root / module.notebook))
+        source[0] = reference.page(module, book.direct, book.titles.get(module.name, ""))
 
 
 def lists_again(app, env, added: set, changed: set, removed: set) -> list[str]:

@@ -5,6 +5,7 @@ MyST and whose cells carry the tags that MyST-NB understands.
 """
 from __future__ import annotations
 
+import ast
 import posixpath
 import re
 from collections.abc import Callable
@@ -21,6 +22,7 @@ TAGS = {"echo: false": "remove-input", "hide_input": "remove-input", "output: fa
 CALL_OF_TOOL = re.compile(r"(nbdev\.)?(nbdev_export|show_doc)\((.*)\)\s*;?", re.S)
 CALLOUT = re.compile(r"^(:{3,})[ \t]*\{\.callout-(note|tip|warning|caution|important)([^}]*)\}[ \t]*$", re.M)
 LINK = re.compile(r"(!?)(\[(?:[^\[\]`]|`[^`]*`)*\])\(<?([^()\s>]+)>?((?:\s+\"[^\"]*\")?)\)")
+MOST_LINES, NO_EXAMPLE = 6, {"hide", "eval", "echo", "code-fold"}  # what an example is, and is not
 CODE = re.compile(r"(^(`{3,}|~{3,}).*?^\2`*~*[ \t]*$|(?<!`)(`+)(?!`).+?(?<!`)\3(?!`)|\$\$.+?\$\$)", re.M | re.S)
 
 
@@ -140,6 +142,68 @@ def clean(notebook: NotebookNode) -> NotebookNode:
         if cell.cell_type == "code":
             cell.source, cell.execution_count = split_directives(cell.source)[1], None
     return out
+
+
+def _made(statement: ast.stmt) -> set[str]:
+    "The names that a statement defines."
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return {statement.name}
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    return {node.id for t in targets if t for node in ast.walk(t) if isinstance(node, ast.Name)}
+
+
+def _called(node: ast.AST) -> str:
+    "The name of what is called, without what it belongs to; nothing for another node."
+    return getattr(node.func, "attr", getattr(node.func, "id", "")) if isinstance(node, ast.Call) else ""
+
+
+def _uses(body: ast.Module) -> set[str]:
+    "The names in a piece of code, and the commands that it calls: `call(\"walk-forward\", ...)` uses `walk`."
+    commands = [n.args[0].value for n in ast.walk(body) if _called(n) == "call" and n.args
+                and isinstance(n.args[0], ast.Constant)]
+    return {n.id for n in ast.walk(body) if isinstance(n, ast.Name)} | {c.partition("-")[0] for c in commands}
+
+
+def _code(cells: list[dict]):
+    "Each cell of code, its directives and what it says, parsed."
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            directives, source = split_directives("".join(cell["source"]))
+            try:
+                yield cell, set(directives), source, ast.parse(source)
+            except SyntaxError:  # a magic
+                pass
+
+
+def _exported(directives: set[str]) -> bool:
+    return any(mark.startswith("export") for mark in directives)
+
+
+def defined(cells: list[dict]) -> set[str]:
+    "The names that the exported cells of a notebook define."
+    return {name for _, marked, _, body in _code(cells) if _exported(marked) for s in body.body for name in _made(s)}
+
+
+def examples(cells: list[dict], names: list[str]) -> dict[str, dict]:
+    """The first shown cell below a name's definition that is an example of it: it has at most six lines, uses the name
+    and has shown something. One that is marked slow is an example only where there is no other."""
+    quick, slow, made = {}, {}, set()
+    for cell, marked, source, body in _code(cells):
+        if _exported(marked):
+            made |= {name for statement in body.body for name in _made(statement)}
+        elif (sum(map(bool, map(str.strip, source.splitlines()))) <= MOST_LINES and not NO_EXAMPLE & marked
+              and any(output.get("name") != "stderr" for output in cell["outputs"])):
+            found = slow if "slow" in marked else quick
+            found |= {name: cell for name in names if name in made & _uses(body) - found.keys()}
+    return slow | quick
+
+
+def shown_text(outputs: list[dict], most: int = 12) -> str:
+    "What a cell has printed and shown, as far as that is text."
+    parts = ["".join(o["text"]) if o["output_type"] == "stream" else "".join(o.get("data", {}).get("text/plain", ""))
+             for o in outputs if o.get("name") != "stderr"]
+    lines = "\n".join(part.rstrip("\n") for part in parts if part and not re.match(r"<.*>$", part)).splitlines()
+    return "\n".join(lines[:most] + ["..."] * (len(lines) > most))
 
 
 def _filtered(outputs: list, words: str) -> list:

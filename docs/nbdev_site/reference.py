@@ -37,6 +37,7 @@ class Thing:
     lines: tuple[int, int] = (0, 0)
     members: list[Thing] = field(default_factory=list)
     home: str = ""            # the full name where it is defined, if that is elsewhere
+    example: tuple[str, str] = ("", "")  # code, and what it shows
 
 
 @dataclass
@@ -300,6 +301,10 @@ def read_package(folder: Path) -> list[Module]:
     "The modules of a package, by name; what starts with an underscore is nobody's business."
     modules = [read_source(path.read_text(encoding="utf-8"), f"{folder.name}.{path.stem}")
                for path in sorted(folder.glob("[!_]*.py"))]
+    classes = {n.name for module in modules for n in ast.parse(module.source).body if isinstance(n, ast.ClassDef)}
+    inner = classes - {t.name for module in modules for t in module.things}  # no business of a reader
+    for thing in (t for module in modules for t in module.things):
+        thing.bases = [b for b in thing.bases if b not in inner]
     made = {f"{m.short}.{t.name}": t for m in modules for t in m.things}
     for patch in (p for module in modules for p in module.patches):
         for owner in (t for m in modules for t in m.things if t.kind == "class" and not t.home):
@@ -364,6 +369,17 @@ def _value(thing: Thing) -> str:
     return "\n".join(["~~~python", f"{thing.name} = {lines[0]}", *lines[1:MOST_LINES], *more, "~~~"])
 
 
+def _article(noun: str) -> str:
+    return "an" if noun.rpartition(".")[2][0] in "AEIOUaeiou" else "a"
+
+
+def _example(thing: Thing) -> str:
+    "Code that uses the thing, and what it shows."
+    source, shown = thing.example
+    lines = ["~~~python", source, "~~~", *(["~~~text", shown, "~~~"] if shown else [])]
+    return "\n".join(["{.example}", "**Example:**", "", *lines]) if source else ""
+
+
 def entry(thing: Thing, module: str, depth: int = 0, indexed: bool = True) -> str:
     "The reference entry of a thing and its members."
     doc, errors = split_errors(thing.doc)
@@ -381,27 +397,27 @@ def entry(thing: Thing, module: str, depth: int = 0, indexed: bool = True) -> st
     if kind == "property" and depth:
         name = thing.name.rpartition(".")[2]
     parts = [f"{fence}{{py:{kind}}} {name}{'' if kind in ('property', 'data') else thing.signature}", *options, ""]
-    bases = [b for b in thing.bases if b != "object"]
-    parts += [f"Is a {' and a '.join(code(b) for b in bases)}.", ""] if bases else []
+    bases = [b for b in thing.bases if b != "object" and b.rpartition(".")[2][0] != "_"]
+    parts += [f"Is {' and '.join(f'{_article(b)} {code(b)}' for b in bases)}.", ""] if bases else []
     if thing.home:
         body, errors = [f"The same as {{py:obj}}`{thing.home}`: {prose(doc)}"], []
     else:
-        body = [prose(doc), _value(thing), table(thing)]
+        body = [prose(doc), _value(thing), table(thing), _example(thing) if indexed else ""]
     body += [f"{{.errors}}\n**Errors:** {prose(e)}." for e in errors]
     body += [entry(member, module, depth + 1, indexed) for member in thing.members]
     parts += [part + "\n" for part in body if part]
     return "\n".join([*parts, fence])
 
 
-def page(module: Module, direct: set[str] = frozenset()) -> str:
+def page(module: Module, direct: set[str] = frozenset(), title: str = "") -> str:
     "The reference page of a module. `direct`: what can be imported from the package itself."
     package = module.name.partition(".")[0]
     here = [t.name for t in module.things if t.name in direct]
-    parts = [f"# {module.short}", "", f"> {prose(module.doc)}" if module.doc else "", "",
+    parts = [f"# {module.short}{' · ' * bool(title)}{title}", "", f"> {prose(module.doc)}" if module.doc else "", "",
              f"```{{py:module}} {module.name}\n```", ""]
     if module.notebook:
         where = module.notebook.removesuffix(".ipynb")
-        parts += [f"Explained, built and tested in the notebook {{doc}}`/{where}`.", ""]
+        parts += [f"Explained, built and tested in the notebook {{doc}}`/{where}`, as are the examples.", ""]
     if here:
         parts += [f"From the package itself: `from {package} import {', '.join(here)}`; "
                   f"everything here: `from {module.name} import ...`.", ""]

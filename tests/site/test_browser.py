@@ -20,6 +20,17 @@ WIDER = """() => document.documentElement.scrollWidth <= innerWidth ? [] :
     [...document.querySelectorAll('article *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)
     .slice(0, 5).map(e => e.outerHTML.slice(0, 120))
     .concat([`the page is ${document.documentElement.scrollWidth} wide`])"""
+# what is found for some words, best first: title, address, and the words shown below it
+FOUND = """async words => {
+    while (!Search.hasIndex()) await new Promise(done => setTimeout(done, 20));
+    history.replaceState(null, '', '?q=' + encodeURIComponent(words));
+    const parsed = Search._parseQuery(words), found = Search._performSearch(...parsed).reverse().slice(0, 8);
+    return Promise.all(found.map(async ([page, title, anchor, about, score, file, kind]) => {
+        const html = await (await fetch(page + '.html')).text();
+        const shown = kind === 'object' ? null : Search.makeSearchSummary(html, parsed[1], anchor);
+        return [title, page + anchor, shown ? shown.textContent : ''];
+    }));
+}"""
 SEARCH = """async names => {
     while (!Search.hasIndex()) await new Promise(done => setTimeout(done, 20));
     return names.map(name => {
@@ -100,6 +111,21 @@ def test_every_public_name_is_found_first(tab, host, trouble):
     assert not trouble
 
 
+@pytest.mark.parametrize("words, wanted", [
+    ("transaction costs", "nbs/03_exits#transaction-costs"), ("half day", "nbs/44_sessions#half-days"),
+    ("resume", "nbs/27_checkpoint"), ("payoff", "reference/objective#eod_exit_ppo.objective.payoff")])
+def test_words_of_the_desk_are_found(tab, host, trouble, words, wanted):
+    "Among the first pages is the one that is about it, and what is shown of each are clean words."
+    page = tab()
+    page.goto(f"{host}/search.html?q=payoff")
+    found = page.evaluate(FOUND, words)
+    assert wanted in [at for _, at, _ in found], found
+    # markup, bytes misread, the theme
+    unclean = re.compile("[<>{}\\\\\ufffd\u00c2\u00c3]|&\\w+;|\u00e2\u20ac|Light Dark")
+    assert not [(at, shown) for _, at, shown in found if unclean.search(shown)]
+    assert not trouble
+
+
 def test_search_by_hand(tab, host, trouble):
     page = tab()
     page.goto(f"{host}/index.html")
@@ -112,11 +138,11 @@ def test_search_by_hand(tab, host, trouble):
     assert not trouble
 
 
-def test_opening_a_notebook_gives_the_clean_one(tab, host):
+def test_downloading_a_notebook_gives_the_clean_one(tab, host):
     page = tab()
     page.goto(f"{host}/nbs/03_exits.html")
     with page.expect_download() as download:
-        page.get_by_role("link", name="Open this notebook").click()
+        page.get_by_role("link", name="Download this notebook").click()
     text = Path(download.value.path()).read_text(encoding="utf-8")
     assert download.value.suggested_filename == "03_exits.ipynb"
     assert '"nbformat": 4' in text and "#| hide" not in text and "#| export" not in text

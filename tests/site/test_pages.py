@@ -107,6 +107,32 @@ def test_the_package_names_its_modules_names(soups):
     assert not [name for name in eod_exit_ppo.__all__ if name not in text]
 
 
+def test_every_entry_has_an_example(soups):
+    "Below the entry itself, not below one of its members."
+    lacking = []
+    for module in MODULES:
+        for name in importlib.import_module(f"eod_exit_ppo.{module}").__all__:
+            entry = soups[f"reference/{module}.html"].find("dt", id=f"eod_exit_ppo.{module}.{name}").parent
+            own = entry.find("dd").find("p", class_="example", recursive=False)
+            if own is None and "The same as" not in entry.get_text(): lacking.append(f"{module}.{name}")
+    assert not lacking
+
+
+def test_reading_order_is_the_order_of_the_numbers_and_of_next(soups):
+    "From the front page, Next leads through the parts and their notebooks; pages have titles, not names of modules."
+    page, road = "index.html", []
+    while (link := soups[page].select_one("a.right-next")) and link.get("href"):
+        page = urljoin(f"/{page}", link["href"]).lstrip("/")
+        road.append(page)
+    numbered = [p.replace(".ipynb", ".html") for p in NOTEBOOKS if re.search(r"/\d", p)]
+    assert [p for p in road if p in numbered] == sorted(numbered)
+    parts = [p for p in road if p.startswith("story/")]
+    assert parts == sorted(parts) and len(parts) == 6
+    for part, first in zip(parts, "012349"):
+        assert re.match(rf"nbs/{first}", road[road.index(part) + 1])
+    assert not [p for p in road if p.startswith("reference/") and "·" not in soups[p].find("h1").get_text()]
+
+
 def test_parameters_stand_in_tables(soups):
     rows = [[cell.get_text(" ", strip=True) for cell in row.find_all("td")]
             for row in soups["reference/objective.html"].select("table.docments tr")]

@@ -12,7 +12,8 @@ GOOD = ["x = 1", "import os\nassert os.getcwd().endswith('nbs') and __name__ == 
         "import matplotlib, matplotlib.pyplot as plt\nplt.plot([x]); assert 'inline' in matplotlib.get_backend()",
         "from joblib import Parallel, delayed\ndef square(k): return k * k\n"
         "assert Parallel(2)(map(delayed(square), range(3))) == [0, 1, 4]", "#| slow\n1 / 0", "#| eval: false\n1 / 0"]
-WRONG = {"fails": (["assert 'x' not in globals()", "def f(): return 1 / 0\nf()"], "ZeroDivisionError: division by zero"),
+WRONG = {"fails": (["assert 'x' not in globals()", "def f(): return 1 / 0\nf()"],
+                   "ZeroDivisionError: division by zero"),
          "dies": (["import os", "os._exit(3)"], "Kernel died"),
          "stops": (["raise SystemExit(0)"], "SystemExit: 0"), "empty": (["#| slow\nx = 1"], "no cell was executed")}
 
@@ -26,7 +27,8 @@ def run(tmp_path):
         cells = [v4.new_code_cell(source, id=f"{name}-{k}") for k, source in enumerate(cells)]
         write(v4.new_notebook(cells=cells), tmp_path / "nbs" / f"{name}.ipynb")
     def run(*args):
-        done = subprocess.run([sys.executable, "tools/notebooks.py", *args], cwd=tmp_path, capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "tools/notebooks.py", *args], cwd=tmp_path, capture_output=True,
+                              text=True)
         return done.returncode, done.stdout, done.stderr
     return run
 

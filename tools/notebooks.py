@@ -64,7 +64,7 @@ class ForkedKernel:
         os.environ.clear()
         os.environ.update(env)
         os.chdir(cwd)
-        np.random.seed()
+        np.random.seed()  # noqa: NPY002  every fork would draw the same
         sys.argv[:], sys.path[0] = argv, str(ROOT)  # as PYTHONPATH says
         IPKernelApp.launch_instance(argv[1:])
 

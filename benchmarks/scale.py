@@ -126,7 +126,8 @@ def decisions(args) -> dict:
 def halves(args) -> dict:
     "Share of the optimum and time of an epoch in one precision, default data; seconds of an update at a larger width."
     from eod_exit_ppo import ExactOptimum, FactorizedPPOEOD, IntradayPanel, PPOConfig, payoff
-    train, test = IntradayPanel.synthetic().split(200)
+    days = IntradayPanel.synthetic(D=24, N=50) if args.quick else IntradayPanel.synthetic()
+    train, test = days.split(days.D * 2 // 3)
     best, shares, seconds = payoff(test, ExactOptimum.synthetic().exit_steps(test)).mean(), [], []
     config = PPOConfig(precision=args.precision, eval_every=1000, epochs=args.rounds or PPOConfig().epochs)
     for seed in range(args.seeds):

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sizes import size
 
 from eod_exit_ppo.agent import FactorizedPPOEOD
 from eod_exit_ppo.baselines import ExactOptimum, ExitAt, Hindsight, Hold, LeastSquaresMC, Threshold
@@ -509,7 +510,7 @@ PLACES = ["bars", "row", "ticker", "signals", "column", "timestamps", "calendar"
           *SETTINGS]
 
 
-@many(260)
+@many(size(100, 260))
 @given(st.data())
 def test_bars(data):
     bars, signals, rng = _bars(data.draw)

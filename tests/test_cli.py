@@ -48,7 +48,7 @@ def test_help_and_version(command, tmp_path):
     assert call("--version", cwd=tmp_path, command=command)[1].startswith("eod-exit-ppo 0.")
 
 
-def test_train_then_evaluate(tmp_path):
+def test_train_then_evaluate(tmp_path, here):
     IntradayPanel.synthetic(D=24, T=4, N=30).to_frame().to_parquet(tmp_path / "days.parquet")
     status, trained, err = call("train", "days.parquet", "--out", "runs/first", "--epochs", 25, "--test-days", 8,
                                 "--threads", 1, cwd=tmp_path)
@@ -57,8 +57,7 @@ def test_train_then_evaluate(tmp_path):
     found = sorted(p.name for p in (tmp_path / "runs" / "first").iterdir())
     assert found == ["agent.pt", "config.json", "history.csv", "history.png"]
     assert os.listdir(tmp_path / "runs") == ["first"]  # nothing half-made beside it
-    status, judged, err = call("evaluate", "runs/first", "days.parquet", "--last-days", 8, "--exits", "exits.csv",
-                               cwd=tmp_path)
+    status, judged, err = here("evaluate", "runs/first", "days.parquet", "--last-days", 8, "--exits", "exits.csv")
     assert status == 0 and not err, err
     table = trained[trained.index("payoff per day"):].splitlines()[:3]
     assert table == judged[judged.index("payoff per day"):].splitlines()[:3]
@@ -88,13 +87,13 @@ def test_a_terminal_sees_the_progress(tmp_path):
     assert [line[:9] for line in shown if line.startswith("Epoch ")] == ["Epoch 025", "Epoch 050"]
 
 
-def test_from_bars_to_a_walk_and_its_report(tmp_path):
+def test_from_bars_to_a_walk_and_its_report(tmp_path, here):
     "The whole way of a user who never opens Python, fits in processes of their own, the walk interrupted by nothing."
     bars = synthetic_bars(days=30, tickers=8, every="30min", edge=0.5)
     bars.to_parquet(tmp_path / "bars.parquet")
     reversal(daily_closes(bars)).to_csv(tmp_path / "signals.csv")
-    status, out, err = call("panel", "bars.parquet", "--signals", "signals.csv", "--snapshots", "10:30,13:00",
-                            "--cost-bps", 2, "--out", "panel", cwd=tmp_path)
+    status, out, err = here("panel", "bars.parquet", "--signals", "signals.csv", "--snapshots", "10:30,13:00",
+                            "--cost-bps", 2, "--out", "panel")
     assert status == 0 and not err, err
     assert "rows = " in out and "no signal" in out and "2 bps to exit early" in out
     assert list(IntradayPanel.load(tmp_path / "panel").times) == ["10:30", "13:00", "16:00"]
@@ -102,8 +101,8 @@ def test_from_bars_to_a_walk_and_its_report(tmp_path):
     status, out, err = call(*walk, "--jobs", 2, cwd=tmp_path)
     assert status == 0 and not err, err
     assert "learned (2 seeds), threshold, least squares, best fixed exit" in out and "configurations tried  4" in out
-    assert call(*walk, "--jobs", 1, cwd=tmp_path)[1] == out  # all of it found in the folder
-    status, out, err = call("report", "walk", "--out", "report.html", cwd=tmp_path)
+    assert here(*walk, "--jobs", 1)[1] == out  # all of it found in the folder
+    status, out, err = here("report", "walk", "--out", "report.html")
     assert status == 0 and not err, err
     page = (tmp_path / "report.html").read_text()
     assert "The gain over holding to the close was" in page and str(tmp_path) not in page
@@ -137,7 +136,7 @@ def test_a_live_day_from_files(names, kind, tmp_path, here):
     assert day.panel.tradable[0, 1].tolist() == [k != 5 for k in range(12)]
 
 
-def test_prices_and_days_as_from_bars_takes_them(tmp_path):
+def test_prices_and_days_as_from_bars_takes_them(tmp_path, here):
     "Every option of the rules for prices and days reaches `from_bars`; a word that is none is refused by its name."
     bars = synthetic_bars(days=20, tickers=12, every="30min", seed=2).assign(volume=1)
     bars.loc[bars.index[::50], "volume"] = 0
@@ -150,37 +149,37 @@ def test_prices_and_days_as_from_bars_takes_them(tmp_path):
     own = dict(no_volume="keep", cut_short="keep")
     rest = dict(jumps="keep", gaps="keep", list_gap=0.01, min_bars=0.1)
     words = [w for k, x in (tables | own | rest).items() for w in (f"--{k.replace('_', '-')}", x)]
-    status, said, err = call("panel", "bars.csv", "--signals", "reversal", "--out", "panel", *words, cwd=tmp_path)
+    status, said, err = here("panel", "bars.csv", "--signals", "reversal", "--out", "panel", *words)
     assert status == 0, err
     signals = reversal(daily_closes(bars, max_gap=None, **tables, **own), max_gap=None)
     panel, _ = from_bars(bars, signals, **tables, **own, **rest)
     assert IntradayPanel.load(tmp_path / "panel").fingerprint() == panel.fingerprint()
     assert "jump within the day" in said and "large overnight move" in said
     for name in ("jumps", "gaps", "no_volume", "cut_short"):
-        status, out, err = call("panel", "bars.csv", "--signals", "reversal", "--out", "no",
-                                f"--{name.replace('_', '-')}", "x", cwd=tmp_path)
+        status, out, err = here("panel", "bars.csv", "--signals", "reversal", "--out", "no",
+                                f"--{name.replace('_', '-')}", "x")
         assert status == 2 and f"{name} is 'x'" in err and not (tmp_path / "no").exists()
 
 
-def test_an_objective_limits_and_a_start(tmp_path):
+def test_an_objective_limits_and_a_start(tmp_path, here):
     "They are learned under, kept with the run and the walk, judged by, and shown."
     IntradayPanel.synthetic(D=60, T=4, N=20).save(tmp_path / "days")
     goal = ("--objective", "payoff - impact(0.01)", "--max-net", 0.3, "--max-share", 0.4, "--start", "least-squares")
-    status, said, err = call("train", "days", "--out", "run", "--epochs", 2, *goal, cwd=tmp_path)
+    status, said, err = here("train", "days", "--out", "run", "--epochs", 2, *goal)
     assert status == 0 and "by payoff - impact(0.01)" in said, err
     agent = FactorizedPPOEOD.load(tmp_path / "run" / "agent.pt")
     assert repr(agent.objective) == "payoff - impact(0.01)" and agent.limits == Limits(0.3, 0.4)
     assert type(agent.start.rule).__name__ == "LeastSquaresMC"
     judged = compare({"learned policy": agent.policy}, IntradayPanel.load(tmp_path / "days")[-20:],
                      objective="payoff - risk(0.5)").iloc[0]
-    status, said, err = call("evaluate", "run", "days", "--last-days", 20, "--json", "--objective",
-                             "payoff - risk(0.5)", cwd=tmp_path)
+    status, said, err = here("evaluate", "run", "days", "--last-days", 20, "--json", "--objective",
+                             "payoff - risk(0.5)")
     assert status == 0 and not err, err
     assert json.loads(said)["policies"]["learned policy"] == judged.to_dict()
-    status, said, err = call("walk-forward", "days", "--out", "walk", "--train", 25, "--test", 15, "--seeds", 1,
-                             "--jobs", 1, "--epochs", 2, *goal, cwd=tmp_path)
+    status, said, err = here("walk-forward", "days", "--out", "walk", "--train", 25, "--test", 15, "--seeds", 1,
+                             "--jobs", 1, "--epochs", 2, *goal)
     assert status == 0 and "by payoff - impact(0.01)" in said, err
-    status, _, err = call("report", "walk", "--out", "walk.html", cwd=tmp_path)
+    status, _, err = here("report", "walk", "--out", "walk.html")
     page = (tmp_path / "walk.html").read_text()
     assert status == 0 and "trained on <em>payoff - impact(0.01)</em>" in page and "impact(0.01) (bps)" in page, err
 
@@ -190,10 +189,10 @@ def test_an_objective_limits_and_a_start(tmp_path):
     (["--objective", "payoff - impact(-1)"], "impact: kappa is -1"),
     (["--max-net", "-1"], "--max-net"), (["--max-share", "nan"], "--max-share"), (["--start", "magic"], "--start")])
 @pytest.mark.parametrize("command", ["train", "walk-forward"])
-def test_no_such_objective(words, why, command, tmp_path):
+def test_no_such_objective(words, why, command, tmp_path, here):
     IntradayPanel.synthetic(D=9, T=4, N=20).save(tmp_path / "days")
     size = ("--train", 5, "--test", 2) if command == "walk-forward" else ()
-    status, _, err = call(command, "days", "--out", "run", *size, *words, cwd=tmp_path)
+    status, _, err = here(command, "days", "--out", "run", *size, *words)
     assert status == 2 and why in err and "Traceback" not in err
     assert not (tmp_path / "run").exists()
 

@@ -66,7 +66,7 @@ def kill(child, folder, rng, writing):
     "At a random moment; or at one at which a checkpoint is half written."
     until = time.monotonic() + rng.uniform(0.02, 1.2)
     while child.is_alive() and (time.monotonic() < until or writing and not any(folder.glob(".*.part"))):
-        pass
+        time.sleep(0.0002)
     child.kill()
     child.join()
     return child.exitcode == -signal.SIGKILL

@@ -158,7 +158,7 @@ def compare(seed):
     SEEN[str(calendar)] += 1
 
 
-@many(20)
+@many(8)
 @given(st.integers(0, 2**32))
 def test_a_few_files(seed): compare(seed)
 

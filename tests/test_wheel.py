@@ -36,9 +36,9 @@ def wheel(tmp_path_factory):
 def python(wheel, tmp_path_factory):
     "The interpreter of an environment that holds the wheel and what it requires, nothing else."
     env = tmp_path_factory.mktemp("empty") / "env"
-    venv.create(env, with_pip=True, symlinks=True)
-    pip = [env / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "-qq", "--no-compile"]
-    call(*pip, "--constraint", ROOT / "requirements.lock", wheel, cwd=env)
+    venv.create(env, with_pip=False, symlinks=True)
+    pip = [sys.executable, "-m", "pip", "--python", env / "bin" / "python", "--disable-pip-version-check"]
+    call(*pip, "install", "-qq", "--no-compile", "--constraint", ROOT / "requirements.lock", wheel, cwd=env)
     yield env / "bin" / "python"
     shutil.rmtree(env)  # hundreds of megabytes
 

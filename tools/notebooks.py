@@ -1,5 +1,8 @@
 """Run the notebooks as Jupyter would, several at once; count what ran, and say at the end what failed.
 
+On Linux each notebook's kernel is a fork of this process, which has imported what most notebooks import; a kernel
+whose outputs are saved, or that is alone, starts from nothing, as Jupyter's do.
+
     python tools/notebooks.py                  every notebook, without the cells marked `#| slow`
     python tools/notebooks.py --slow --save    every cell, outputs written back and cleaned
     python tools/notebooks.py nbs/01_data.ipynb ...
@@ -8,9 +11,13 @@ from __future__ import annotations
 
 import argparse
 import base64
+import gc
+import importlib
 import io
+import json
 import os
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -19,6 +26,7 @@ from pathlib import Path
 
 import nbformat
 import psutil
+from jupyter_client.provisioning import local_provisioner
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from PIL import Image
@@ -30,6 +38,74 @@ SHARP = "--InlineBackend.figure_formats=retina"  # 200 pixels an inch, shown in 
 # the setting is taken up before the first cell: it warns, and in some notebooks a warning is an error
 TAKE_UP = "__import__('matplotlib_inline.config').config.InlineBackend.instance(parent=get_ipython());"
 TIMEOUT = 300  # seconds a cell may take; slow cells may take as long as they like
+IMPORTED = ["ipykernel.kernelapp", "torch", "pandas", "scipy.stats", "matplotlib.pyplot", "joblib"]  # none of ours
+
+
+class ForkedKernel:
+    "A kernel forked from this process before it has threads, which waits for its command; used as a Popen is."
+    stdin = stdout = stderr = None
+    waiting: list[ForkedKernel] = []
+
+    def __init__(self):
+        self.returncode, (orders, self.orders) = None, os.pipe()
+        self.pid = os.fork()
+        if self.pid:
+            os.close(orders)
+            os.setpgid(self.pid, self.pid)  # signals to the kernel reach its children, and not its parent
+            return
+        for other in [*self.waiting, self]: os.close(other.orders)  # so that it ends where this process does
+        code = 1
+        try:
+            with open(orders, encoding="utf-8") as pipe: line = pipe.read()
+            code = self.serve(**json.loads(line)) if line else 0
+        except SystemExit as stop: code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        except BaseException: sys.excepthook(*sys.exc_info())
+        finally: os._exit(code or 0)
+
+    @staticmethod
+    def serve(argv: list[str], cwd: str, env: dict[str, str]) -> None:
+        "What `python -m ipykernel_launcher` does, in the child."
+        import numpy as np
+        from ipykernel.kernelapp import IPKernelApp
+        os.environ.clear()
+        os.environ.update(env)
+        os.chdir(cwd)
+        np.random.seed()  # noqa: NPY002  every fork would draw the same
+        sys.argv[:], sys.path[0] = argv, str(ROOT)  # as PYTHONPATH says
+        IPKernelApp.launch_instance(argv[1:])
+
+    @classmethod
+    def prepare(cls, number: int) -> None:
+        "Fork `number` kernels, and let Jupyter take them as long as there are some."
+        os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # what a kernel sets before any import
+        for name in IMPORTED: importlib.import_module(name)
+        gc.freeze()  # pages that no collection touches stay shared
+        for _ in range(number): cls.waiting.append(cls())
+        local_provisioner.launch_kernel = cls.launch
+
+    @classmethod
+    def launch(cls, cmd: list[str], *, env: dict[str, str], cwd: str, **ignored) -> ForkedKernel:
+        "Send `cmd`, of Jupyter's kernel specification, to a kernel that waits."
+        self = cls.waiting.pop()
+        with open(self.orders, "w", encoding="utf-8") as pipe:
+            json.dump(dict(argv=cmd[cmd.index("-m") + 1:], cwd=str(cwd), env=dict(env)), pipe)
+        return self
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid: self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self) -> int:
+        while self.poll() is None: time.sleep(0.01)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None: os.kill(self.pid, number)
+
+    def terminate(self) -> None: self.send_signal(signal.SIGTERM)
+    def kill(self) -> None: self.send_signal(signal.SIGKILL)
 
 
 def find_notebooks() -> list[Path]:
@@ -114,12 +190,15 @@ def main() -> None:
     args = parser.parse_args()
     notebooks = [path.resolve() for path in args.notebooks] or find_notebooks()
     workers = max(1, min(args.workers, len(notebooks)))
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    forked = sys.platform == "linux" and len(notebooks) > 1 and not args.save
+    asked = os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // workers)
+    threads = 1 if forked else asked  # a process to be forked has but one
     os.environ.update(
         PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         JUPYTER_PREFER_ENV_PATH="1",  # this environment's kernel, not one of the same name elsewhere
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads)))
 
+    if forked: ForkedKernel.prepare(len(notebooks))
     if args.slow:  # what takes longest begins first
         notebooks.sort(key=lambda path: not any("slow" in directives(c) for c in nbformat.read(path, 4).cells))
     start, done, failed = time.perf_counter(), [], []

@@ -96,10 +96,9 @@ AGENTS = {
     "agent on the payoff, limited afterwards": dict(config=WIDE, afterwards=TIGHT),
     "agent trained within limits": dict(config=WIDE, limits=TIGHT, features=SELF),
     "agent trained within limits on the objective": dict(config=WIDE, limits=TIGHT, features=SELF, objective=NEUTRAL),
-    "agent on the objective, no limits": dict(config=WIDE | dict(lr=0.003, ent_coef=0.0), objective=NEUTRAL,
-                                              start="residual"),
+    "agent on the objective, no limits": dict(config=WIDE | dict(balance=1600.0, epochs=250), objective=NEUTRAL),
 }
-WITHIN = {k: v for k, v in AGENTS.items() if "within" in k}
+NEUTRAL_ONES = {k: v for k, v in AGENTS.items() if "on the payoff" not in k}
 
 
 def frontier(a, **more) -> Problem:
@@ -111,9 +110,9 @@ PROBLEMS = {
     "impact_003": crowded(Impact(0.03)), "impact_01": crowded(Impact(0.1, close=0.01)),
     "impact_02": crowded(Impact(0.2), initial_exit=0.2, **WIDE),  # strong: a fresh policy begins by spreading its exits
     "betas": Problem(betas_days, NEUTRAL, None, neutral_rules, AGENTS),
-    "betas_fresh": Problem(lambda quick: betas_days(quick, 6), NEUTRAL, None, neutral_rules, WITHIN),
+    "betas_fresh": Problem(lambda quick: betas_days(quick, 6), NEUTRAL, None, neutral_rules, NEUTRAL_ONES),
     "one_beta": Problem(one_beta_days, NEUTRAL, lambda fit, judge, exact: ("bound", neutral_bound(judge, exact).mean),
-                        neutral_rules, WITHIN),
+                        neutral_rules, NEUTRAL_ONES),
     "max_net": Problem(betas_days, Payoff(), None, None, {
         "agent within a net of 1%": dict(config=WIDE, limits=Limits(0.01))}),
     "risk_5": frontier(5.0), "risk_80": frontier(80.0),
@@ -127,7 +126,7 @@ PROBLEMS = {
         default_days, Payoff(), lambda fit, judge, exact: ("optimum", float(Exits.of(judge, exact).payoff().mean())),
         None, {"agent from least squares": dict(config=dict(keep="best", eval_every=10, epochs=50), start="squares")}),
 }
-STARTS = {"squares": LeastSquaresMC.fit, "residual": lambda fit: Seen(LeastSquaresMC.fit(residual(fit)), residual)}
+STARTS = {"squares": LeastSquaresMC.fit}
 
 
 def trained(problem, name, seed, quick):

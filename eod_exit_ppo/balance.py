@@ -5,6 +5,7 @@
 # %% ../nbs/15_balance.ipynb #imports
 from __future__ import annotations
 import torch
+import torch.nn.functional as F
 
 # %% auto #0
 __all__ = ['answer_to_net']
@@ -13,14 +14,14 @@ __all__ = ['answer_to_net']
 _APART = 1e-9  # prices nearer than this are one
 
 def _net_by_price(logit, uniform, acts, held, weight):
-    "Prices at which stocks change their minds, (B, N+2) with the ends -inf and inf; the net left between them, (B, N+1)."
+    "Prices at which stocks change their minds, (B, N+2) from -inf to inf; the net left between them, (B, N+1)."
     cut = torch.zeros_like(logit) if uniform is None else torch.logit(uniform.to(logit), eps=1e-12)
     turns = torch.where(acts & (weight != 0), weight.sign() * (cut - logit), torch.inf)
     turns, order = turns.sort(1)
     size = torch.where(turns < torch.inf, weight.gather(1, order), 0)
     most = (weight * held).sum(1) - size.clamp(max=0).sum(1)  # no long exits, every short does
-    def ends(x, first, last): return torch.cat([x.new_full((len(x), 1), first), x, x.new_full((len(x), last), torch.inf)], 1)
-    return ends(turns, -torch.inf, 1), most[:, None] - ends(size.abs().cumsum(1), 0.0, 0)
+    turns = F.pad(F.pad(turns, (1, 0), value=-torch.inf), (0, 1), value=torch.inf)
+    return turns, most[:, None] - F.pad(size.abs().cumsum(1), (1, 0))
 
 # %% ../nbs/15_balance.ipynb #e-answer
 def answer_to_net(
@@ -30,7 +31,7 @@ def answer_to_net(
     held: torch.Tensor,            # (B, N) bool, what is held before the exits
     weight: torch.Tensor,          # (B, N) normalized
     balance: float,                # logits per unit of the net exposure that the exits leave
-) -> torch.Tensor:                 # (B, N) float64, to be added to the logits: the price for longs, less it for shorts
+) -> torch.Tensor:                 # (B, N) float64, added to the logits: the price for longs, less it for shorts
     "The price of net exposure that agrees with the exits it leads to, stock by stock."
     weight = weight.double()
     turns, left = _net_by_price(logit.double(), uniform, acts, held, weight)

@@ -1,5 +1,7 @@
 """The book as a whole: what holds for the payoff holds for every objective, for limits, starts and exits by chance."""
+import copy
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,6 +70,36 @@ def test_both_recipes_learn_every_objective(objective, recipe):
 def test_no_look_ahead(objective):
     policy = trained(objective, limits=Limits(max_net=0.2), start=LeastSquaresMC.fit).policy
     check_no_lookahead(policy, DAYS[16:20])
+
+
+@pytest.fixture(scope="module")
+def balanced():
+    config = replace(SMALL, balance=200.0)
+    agent = FactorizedPPOEOD.from_panel(DAYS[:16], DAYS[16:], config, objective=OBJECTIVES["neutrality"])
+    agent.train(progress=False)
+    return agent
+
+
+@pytest.mark.parametrize("draw", [None, 5])
+def test_exits_that_answer_each_other_live_as_in_the_backtest(balanced, draw):
+    policy, days = balanced.policy, DAYS[16:]
+    np.testing.assert_array_equal(replay(policy, days, draw=draw), policy.exit_steps(days, draw=draw))
+    order = np.random.default_rng(0).permutation(days.N)
+    np.testing.assert_array_equal(policy.exit_steps(days.stocks(order), draw=draw),
+                                  policy.exit_steps(days, draw=draw)[:, order])
+    check_no_lookahead(policy, days[:4])
+
+
+def test_exits_that_answer_each_other_leave_less_net(balanced, tmp_path):
+    policy, days = balanced.policy, DAYS[16:]
+    def net(policy): return np.abs(Exits.of(days, policy.exit_steps(days, draw=1)).exposure()["net"][:, :-1]).mean()
+    alone = copy.copy(policy)
+    alone.balance = 0.0
+    assert net(policy) < 0.6 * net(alone)
+    balanced.save(tmp_path / "a.pt")
+    again = FactorizedPPOEOD.load(tmp_path / "a.pt").policy
+    assert again.balance == 200.0
+    np.testing.assert_array_equal(again.exit_steps(days), policy.exit_steps(days))
 
 
 def test_walks_are_told_apart_by_objective(objective, tmp_path):

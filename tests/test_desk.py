@@ -20,6 +20,7 @@ from eod_exit_ppo import (ExitAt, Exits, FactorizedPPOEOD, IntradayPanel, Learne
 from eod_exit_ppo.cli import app
 from eod_exit_ppo.limits import Limits
 from lively import lively
+from sizes import size
 
 TIMES, N = ["10:00", "11:00", "12:00", "14:00", "16:00"], 24
 TICKERS = [f"T{k:02d}" for k in range(N)]
@@ -202,7 +203,7 @@ while True:
 def test_killed_again_and_again(tmp_path):
     "A desk that decides and takes back without end is killed at any moment; whatever it answered is in the journal."
     rng, lines, file = np.random.default_rng(0), 0, tmp_path / "day"
-    for _ in range(6):
+    for _ in range(size(3, 6)):
         with subprocess.Popen([sys.executable, "-c", DESK, file, os.path.dirname(__file__)], stdout=subprocess.PIPE,
                               text=True) as desk:
             assert desk.stdout.readline() == "ready\n"

@@ -148,12 +148,7 @@ TABLE = [
 ]
 
 
-# the paths of 100 dates take long to fit: one of them will do
-SLOW = [row for row in TABLE if row.draw is fractional and row.inputs["H"] != 0.7]
-ROWS = [pytest.param(row, marks=pytest.mark.slow) if row in SLOW else row for row in TABLE]
-
-
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.draw.__name__} {row.inputs} {row.policy}")
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.draw.__name__} {row.inputs} {row.policy}")
 def test_value(row):
     train, fresh = (row.draw(n, seed=seed, **row.inputs) for seed, n in enumerate((row.paths, row.fresh)))
     policy = FITS[row.policy](train)

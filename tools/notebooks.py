@@ -72,7 +72,7 @@ class ForkedKernel:
         os.chdir(cwd)
         np.random.seed()  # noqa: NPY002  every fork would draw the same
         sys.argv[:], sys.path[0] = argv, str(ROOT)  # as PYTHONPATH says
-        IPKernelApp.launch_instance(argv[1:])
+        IPKernelApp.launch_instance(argv[1:], parent_handle=os.getppid())  # so that it ends where its parent does
 
     @classmethod
     def prepare(cls, number: int) -> None:

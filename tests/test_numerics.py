@@ -272,6 +272,16 @@ def test_a_fresh_policy_sees_all_of_a_long_day(T, start):
     assert 0.2 < held.mean() < 0.6, held
 
 
+def test_a_very_long_day_is_learned():
+    "A day of 100 snapshots, few stocks and a short training: nearly all of the optimum."
+    days = IntradayPanel.synthetic(D=60, T=100, N=40)
+    agent = FactorizedPPOEOD.from_panel(days[:40], config=PPOConfig(epochs=60, rollouts_per_epoch=4, eval_every=100))
+    agent.train(progress=False)
+    best, hold, learned = (payoff(days[40:], p.exit_steps(days[40:])).mean()
+                           for p in (ExactOptimum.synthetic(60, 100, 40), Hold(), agent.policy))
+    assert hold < 0.7 * best and learned > 0.95 * best, learned / best
+
+
 def test_a_long_day_that_is_held_in_silence():
     "A training that ends with no exit at all says so on long days, and on long days alone."
     def told(T):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from eod_exit_ppo.agent import FactorizedPPOEOD
-from eod_exit_ppo.baselines import Threshold
+from eod_exit_ppo.baselines import ExactOptimum, Hold, Threshold
 from eod_exit_ppo.policy import LearnedPolicy
 from eod_exit_ppo.data import IntradayPanel
 from eod_exit_ppo.direct import DirectGradient

@@ -3,7 +3,8 @@
 Each day is lived through from the first snapshot to the last but one (the close asks nobody). The policy is started so
 that it holds nearly everything (exit probability 0.001), so every stock is asked about at every snapshot: the most that
 a decision can cost. Prices come as a Series by ticker, a new one each time. "With a file" writes the state, and waits
-until it is on the disk, before the answer is given. "Policy alone" is exit_probability on a panel that is ready.
+until it is on the disk, before the answer is given. "Within limits" has limits of the book beside that file. "Policy alone" is
+exit_probability on a panel that is ready.
 
     python benchmarks/live.py            5,000 stocks, one thread; recorded in RESULTS.md
     python benchmarks/live.py --quick    500 stocks, few days, printed and not recorded
@@ -22,6 +23,7 @@ import torch
 from results import table, write_section
 
 from eod_exit_ppo import FactorizedPPOEOD, IntradayPanel, PPOConfig
+from eod_exit_ppo.limits import Limits
 from eod_exit_ppo.live import LiveDay
 
 TARGET = 10  # ms
@@ -79,10 +81,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for recipe in RECIPES:
             policy = policy_of(recipe, args.snapshots)
-            for file in (False, True):
-                ms, alone = days(policy, args.stocks, args.snapshots, args.days + 1, Path(folder) if file else None)
+            within = policy.limited(Limits(max_net=0.01, max_share=0.2))
+            for what, one, file in (("", policy, False), (", with a file", policy, True),
+                                    (", with a file, within limits", within, True)):
+                ms, _ = found = days(one, args.stocks, args.snapshots, args.days + 1, Path(folder) if file else None)
+                alone = alone if what else found[1]
                 for f in Path(folder).iterdir(): f.unlink()
-                rows.append(row(f"{recipe} recipe{', with a file' if file else ''}", ms))
+                rows.append(row(recipe + " recipe" + what, ms))
                 reached[rows[-1][""]] = np.median(ms)
                 gc.collect()
             rows.append(row(f"{recipe} recipe, policy alone", alone))

@@ -15,7 +15,8 @@ from .rollout import Rollout
 from .weights import normalize_neutral
 
 # %% auto #0
-__all__ = ['FEW', 'gae', 'standardize', 'Credit', 'book_credit', 'typical_return', 'stock_credit', 'explained_var', 'give_credit']
+__all__ = ['VERY_LONG_DAY', 'FEW', 'gae', 'standardize', 'Credit', 'book_credit', 'typical_return', 'stock_credit',
+           'explained_var', 'give_credit']
 
 # %% ../nbs/23_advantages.ipynb #e-check
 def _check(rewards, **others) -> None:
@@ -101,6 +102,14 @@ def typical_return(
         total, capital = total + (w * r * r).sum(), capital + w.sum()
     return math.sqrt(total / capital) if total > 0 else 1.0
 
+# %% ../nbs/23_advantages.ipynb #e-very-long
+VERY_LONG_DAY = 78  # snapshots; on days of more, what an exit now would bring is most of the baseline
+
+def _against_now(ro, ret, now):
+    "(R,) the advantages of targets against an exit now, in place of V; V counts as much as an exit is likely."
+    chance = ro.logp.exp()
+    return ret - torch.lerp(now, ro.stock_value, torch.where(ro.action > 0, chance, 1 - chance))
+
 # %% ../nbs/23_advantages.ipynb #e-stock
 FEW = 32  # stocks; in a book of so many each exit's credit is the exact difference, unless told otherwise
 
@@ -120,6 +129,8 @@ def stock_credit(
     adv, ret = gae(worth * terminal, ro.dense(ro.stock_value), terminal, config.gamma, config.lam, ro.acted)
     weight = days.weight.abs().view(-1)[ro.cell % days.weight.numel()]
     adv, ret = (x.reshape(-1)[ro.cell] for x in (adv, ret))
+    if ro.shape[0] > VERY_LONG_DAY:
+        adv = _against_now(ro, ret, objective.credit(ro.shares, days).transpose(0, 1).reshape(-1)[ro.cell] / unit)
     return Credit(_normalized(adv, weight, config), ret, ro.stock_value, weight, True)
 
 # %% ../nbs/23_advantages.ipynb #e-explained

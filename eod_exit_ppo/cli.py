@@ -6,6 +6,7 @@
 from __future__ import annotations
 import gc
 import json
+import re
 import shutil
 import sys
 import warnings
@@ -336,6 +337,10 @@ def exits_said(
 # %% ../nbs/63_cli.ipynb #e-decide-day
 def _learned(run): return LearnedPolicy.load(checkpoint(run)), run_record(run)
 
+def _moment(text):
+    "The name of a snapshot, or a date and time, with its zone."
+    return pd.Timestamp(text) if re.match(r"\d{4}-\d\d-\d\d.", text) else text
+
 def _session(text):
     "Open and close, or the name of a calendar."
     return text if text is None or ":" not in text else tuple(times_of("--session", text))
@@ -346,7 +351,8 @@ def _session(text):
 def decide(
     run: Run,
     state: State,
-    time: option(str, "The snapshot, as the panel calls it, like 10:30.", show_default=False),
+    time: option(str, "The snapshot, as the panel calls it, like 10:30; or with --tz a moment, like "
+                 "2024-05-31T14:30Z.", show_default=False),
     prices: option(Path, "Parquet or CSV: ticker, price, and perhaps halted and real (true or false); a stock that is "
                    "not in it is not quoted.", exists=True, show_default=False),
     book: option(Path | None, "To begin a day: ticker, signal, weight (positive long, negative short), prior_close "
@@ -356,6 +362,7 @@ def decide(
     times: option(str | None, "To begin a day: all its snapshots, the close last.  [default: those of the run]") = None,
     session: option(str | None, "To begin a day: its open and close, like 09:30,13:00, or a calendar, like XNYS; times "
                     "are checked against it, and half-days end early.") = None,
+    tz: option(str | None, "To begin a day: the zone of its times and session, like America/New_York.") = None,
     out: option(Path | None, "CSV to write: what is exited now.", dir_okay=False) = None,
     skip: option(bool, "Go on, although no prices came for snapshots before this one.", "--skip") = False,
     dry_run: option(bool, "Answer, and change nothing.", "--dry-run") = False,
@@ -369,8 +376,8 @@ def decide(
     learned, now = _learned(run), table_by_ticker("--prices", prices, "price")
     marks = {k: () if (x := flags_of(now, k, prices)) is None else x for k in ("halted", "real")}
     day = open_day(*learned, state, book, date, times and times_of("--times", times), (cost_bps, close_bps),
-                   not dry_run, session=_session(session))
-    table = day.decide(time, now.price, **marks, skip=skip, dry=dry_run)
+                   not dry_run, session=_session(session), tz=tz)
+    table = day.decide(_moment(time), now.price, **marks, skip=skip, dry=dry_run)
     if out is not None: write_whole(out, lambda f: f.write(table.to_csv().encode()))
     typer.echo(f"{day!r}\n\n{exits_said(table)}")
 

@@ -69,6 +69,7 @@ class LiveDay:
         self._limits, self._zone = checked_limits(min_quoted, max_move), zone_of(tz)
         self.date = None if date is None else str(self._panel.dates[0])
         refuse_disorder(self.times)
+        self.session, self.tz = session, tz
         self._closed = after_close(self.times, session, self.date, self._zone)
         self._draw = checked_draw(draw, policy, self.date)
         self._begin(path, dict(session=session, tz=tz, draw=draw, limits=limits_of(policy)))

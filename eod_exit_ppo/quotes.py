@@ -160,7 +160,7 @@ def time_label(time, zone, date) -> str:
     if not isinstance(time, datetime): return str(time).strip()
     if time.tzinfo is None or zone is None: raise ValueError(
         f"time is {time}, and {'it has no zone' if time.tzinfo is None else 'the day has none'}: give a time with a "
-        "zone and LiveDay(..., tz=), or the name of a snapshot like '10:00'")
+        "zone, and tz where the day begins, or the name of a snapshot like '10:00'")
     time = time.astimezone(zone)
     if date is not None and f"{time:%Y-%m-%d}" != date: raise ValueError(
         f"time is {time}, and the day is {date}: give a time of the day")

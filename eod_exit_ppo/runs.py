@@ -179,6 +179,11 @@ def _new_day(policy, record, state, path, date, times, costs, keep, how):
     with quietly(): charged = charge(day(costs=free).panel, *costs, record).costs
     return day(costs=free if charged is None else charged, path=state if keep else None)
 
+# %% ../nbs/60_runs.ipynb #e-open-day-said
+def _said(x) -> str:
+    "An option of a day as it was typed."
+    return "none" if x is None else x if isinstance(x, str) else ",".join(x)
+
 # %% ../nbs/60_runs.ipynb #e-open-day
 def open_day(
     policy,               # of the run
@@ -195,6 +200,10 @@ def open_day(
     if not state.exists(): return _new_day(policy, record, state, book, date, times, costs, keep, how)
     day = LiveDay.load(state, policy, date=date)
     if book is not None: _same_book(day, book)
+    for name, given in (how | dict(times=times)).items():
+        was = getattr(day, name)
+        if given not in (None, was) and list(given) != list(was or ()): raise ValueError(
+            f"--{name} is {_said(given)}, and the day in {state} has {_said(was)}: leave it out, or begin another state")
     return day
 
 # %% ../nbs/60_runs.ipynb #e-keep

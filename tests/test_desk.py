@@ -1,6 +1,7 @@
 """What is typed and fed at a desk: nothing irreversible by a typo, nothing lost by a kill, the day as trained for."""
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -307,6 +308,37 @@ def test_the_commands_of_a_desk(trained, tmp_path):
     assert (tmp_path / "day").read_bytes() == kept
     assert "2 of 5 snapshots, last 12:00" in decide("12:00", 1, "--skip")
     assert LiveDay.load(tmp_path / "day", trained.policy).trades().filled[LONG] == 0.5
+
+
+def test_the_command_takes_times_with_a_zone(trained, tmp_path):
+    trained.save(tmp_path / "agent.pt")
+    pd.DataFrame(dict(ticker=TICKERS, signal=MADE.signals[0], weight=MADE.weights[0], prior_close=CLOSES.to_numpy())
+                 ).to_csv(tmp_path / "book.csv", index=False)
+    FEED[0].rename("price").rename_axis("ticker").to_csv(tmp_path / "feed.csv")
+
+    def decide(at, *args, status=0):
+        out = CliRunner().invoke(app, [str(x) for x in (
+            "decide", tmp_path / "agent.pt", "--state", tmp_path / "day", "--time", at, "--prices",
+            tmp_path / "feed.csv", *args)])
+        assert out.exit_code == status, out.output
+        return out.output
+
+    first = ["--book", tmp_path / "book.csv", "--date", "2024-05-31", "--session", "XNYS"]
+    zone = ["--tz", "America/New_York"]
+    assert "tz is 'Wall Street': give a zone" in decide("10:00", *first, "--tz", "Wall Street", status=2)
+    assert "the day has none: give a time with a zone" in decide("2024-05-31T14:00Z", *first, status=2)
+    (tmp_path / "day").unlink()
+    assert "times begin at 10:00, and the session is from 14:30" in decide("10:00", *first, "--tz", "Europe/London",
+                                                                           status=2)
+    for at in ("10:00", "2024-05-31T10:00-04:00", "2024-05-31 15:00+01:00", "2024-05-31T14:00:00Z"):
+        assert "1 of 5 snapshots, last 10:00" in decide(at, *first, *zone)
+    assert "it has no zone" in decide("2024-05-31 10:00", status=2)
+    assert "and the day is 2024-05-31" in decide("2024-06-03T14:00Z", status=2)
+    assert "snapshots are 10:00, 11:00" in decide("2024-05-31T10:00Z", status=2)
+    for other, words in ((["--tz", "UTC"], "--tz is UTC, and the day in .* has America/New_York: leave it out"),
+                         (["--session", "09:30,16:00"], "--session is 09:30,16:00, and the day in .* has XNYS"),
+                         (["--times", "10:00,16:00"], "--times is 10:00,16:00, and the day in .* has 10:00,11:00,")):
+        assert re.search(words, decide("10:00", *other, status=2))
 
 
 def test_live_under_limits_and_by_chance(tmp_path):

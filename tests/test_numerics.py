@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from eod_exit_ppo.agent import FactorizedPPOEOD
-from eod_exit_ppo.baselines import Threshold
+from eod_exit_ppo.baselines import ExactOptimum, Hold, Threshold
 from eod_exit_ppo.policy import LearnedPolicy
 from eod_exit_ppo.data import IntradayPanel
 from eod_exit_ppo.direct import DirectGradient
@@ -270,6 +270,16 @@ def test_a_fresh_policy_sees_all_of_a_long_day(T, start):
     if start: return np.testing.assert_array_equal(policy.exit_steps(panel), rule.exit_steps(panel))
     held = np.prod([1 - policy.exit_probability(panel[0], everybody, t) for t in range(T - 1)], axis=0)
     assert 0.2 < held.mean() < 0.6, held
+
+
+def test_a_very_long_day_is_learned():
+    "A day of 100 snapshots, few stocks and a short training: nearly all of the optimum."
+    days = IntradayPanel.synthetic(D=60, T=100, N=40)
+    agent = FactorizedPPOEOD.from_panel(days[:40], config=PPOConfig(epochs=60, rollouts_per_epoch=4, eval_every=100))
+    agent.train(progress=False)
+    best, hold, learned = (payoff(days[40:], p.exit_steps(days[40:])).mean()
+                           for p in (ExactOptimum.synthetic(60, 100, 40), Hold(), agent.policy))
+    assert hold < 0.7 * best and learned > 0.95 * best, learned / best
 
 
 def test_a_long_day_that_is_held_in_silence():

@@ -15,8 +15,7 @@ from .rollout import Rollout
 from .weights import normalize_neutral
 
 # %% auto #0
-__all__ = ['VERY_LONG_DAY', 'FEW', 'gae', 'standardize', 'Credit', 'book_credit', 'typical_return', 'stock_credit',
-           'explained_var', 'give_credit']
+__all__ = ['FEW', 'gae', 'standardize', 'Credit', 'book_credit', 'typical_return', 'stock_credit', 'explained_var', 'give_credit']
 
 # %% ../nbs/23_advantages.ipynb #e-check
 def _check(rewards, **others) -> None:

@@ -76,7 +76,8 @@ def _beside_it(run):
         text += f" {run.result.tried} configurations were tried on these days in all"
         sure = deflated_sharpe(_daily_gain(run), run.result.tried)
         text += "." if np.isnan(sure) else (
-            f"; allowing for that, there is a gain with a probability of {_chance_said(sure)} (deflated Sharpe ratio).")
+            f"; the best of so many without any gain would have had a lower Sharpe ratio with a probability of "
+            f"{_chance_said(sure)} (deflated Sharpe ratio).")
     return text
 
 # %% ../nbs/61_report.ipynb #e-headline

@@ -3,8 +3,8 @@
 Each day is lived through from the first snapshot to the last but one (the close asks nobody). The policy is started so
 that it holds nearly everything (exit probability 0.001), so every stock is asked about at every snapshot: the most that
 a decision can cost. Prices come as a Series by ticker, a new one each time. "With a file" writes the state, and waits
-until it is on the disk, before the answer is given. "Within limits" has limits of the book beside that file. "Policy alone" is
-exit_probability on a panel that is ready.
+until it is on the disk, before the answer is given. "Within limits" has limits of the book beside that file. "Policy
+alone" is exit_probability on a panel that is ready.
 
     python benchmarks/live.py            5,000 stocks, one thread; recorded in RESULTS.md
     python benchmarks/live.py --quick    500 stocks, few days, printed and not recorded
@@ -81,16 +81,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for recipe in RECIPES:
             policy = policy_of(recipe, args.snapshots)
-            within = policy.limited(Limits(max_net=0.01, max_share=0.2))
+            found, within = {}, policy.limited(Limits(max_net=0.01, max_share=0.2))
             for what, one, file in (("", policy, False), (", with a file", policy, True),
                                     (", with a file, within limits", within, True)):
-                ms, _ = found = days(one, args.stocks, args.snapshots, args.days + 1, Path(folder) if file else None)
-                alone = alone if what else found[1]
+                ms, _ = found[what] = days(one, args.stocks, args.snapshots, args.days + 1, Path(folder) if file else None)
                 for f in Path(folder).iterdir(): f.unlink()
                 rows.append(row(recipe + " recipe" + what, ms))
                 reached[rows[-1][""]] = np.median(ms)
                 gc.collect()
-            rows.append(row(f"{recipe} recipe, policy alone", alone))
+            rows.append(row(f"{recipe} recipe, policy alone", found[""][1]))
     met = ", ".join(k for k, v in reached.items() if v <= TARGET) or "none"
     text = (f"One decision for {args.stocks:,} stocks, {args.snapshots} snapshots a day, {args.days} days: from a "
             f"Series of prices to the table of exits, nearly every stock still held.\n\n{table(rows)}\n\n"

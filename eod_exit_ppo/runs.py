@@ -203,7 +203,8 @@ def open_day(
     for name, given in (how | dict(times=times)).items():
         was = getattr(day, name)
         if given not in (None, was) and list(given) != list(was or ()): raise ValueError(
-            f"--{name} is {_said(given)}, and the day in {state} has {_said(was)}: leave it out, or begin another state")
+            f"--{name} is {_said(given)}, and the day in {state} has {_said(was)}: leave it out, or begin another "
+            "state")
     return day
 
 # %% ../nbs/60_runs.ipynb #e-keep

@@ -1,10 +1,10 @@
-"""How long one decision of the live day takes: from a list of new prices to the table of what to leave now.
+"""How long one decision of the live day takes: from a list of new prices to the table of what to exit now.
 
-Each day is lived through from the first snapshot to the last but one (the close asks nobody). The policy is started so
-that it holds nearly everything (exit probability 0.001), so every stock is asked about at every snapshot: the most that
-a decision can cost. Prices come as a Series by ticker, a new one each time. "With a file" writes the state, and waits
-until it is on the disk, before the answer is given. "Within limits" has limits of the book beside that file. "Policy
-alone" is exit_probability on a panel that is ready.
+Each day is simulated from the first snapshot to the last but one (at the close there is nothing to decide). The policy
+is started so that it holds nearly everything (exit probability 0.001), so every stock is decided at every snapshot: the
+most that a decision can cost. Prices come as a Series by ticker, a new one each time. "With a file" writes the journal,
+and waits until it is on the disk, before the answer is given. "Within limits" has limits of the book beside that file.
+"Policy alone" is exit_probability on a panel that is ready.
 
     python benchmarks/live.py            5,000 stocks, one thread; recorded in RESULTS.md
     python benchmarks/live.py --quick    500 stocks, few days, printed and not recorded
@@ -84,7 +84,8 @@ def main() -> None:
             found, within = {}, policy.limited(Limits(max_net=0.01, max_share=0.2))
             for what, one, file in (("", policy, False), (", with a file", policy, True),
                                     (", with a file, within limits", within, True)):
-                ms, _ = found[what] = days(one, args.stocks, args.snapshots, args.days + 1, Path(folder) if file else None)
+                at = Path(folder) if file else None
+                ms, _ = found[what] = days(one, args.stocks, args.snapshots, args.days + 1, at)
                 for f in Path(folder).iterdir(): f.unlink()
                 rows.append(row(recipe + " recipe" + what, ms))
                 reached[rows[-1][""]] = np.median(ms)

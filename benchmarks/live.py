@@ -84,7 +84,8 @@ def main() -> None:
             found, within = {}, policy.limited(Limits(max_net=0.01, max_share=0.2))
             for what, one, file in (("", policy, False), (", with a file", policy, True),
                                     (", with a file, within limits", within, True)):
-                ms, _ = found[what] = days(one, args.stocks, args.snapshots, args.days + 1, Path(folder) if file else None)
+                found[what] = ms, _ = days(one, args.stocks, args.snapshots, args.days + 1,
+                                           Path(folder) if file else None)
                 for f in Path(folder).iterdir(): f.unlink()
                 rows.append(row(recipe + " recipe" + what, ms))
                 reached[rows[-1][""]] = np.median(ms)

@@ -1,6 +1,7 @@
 """The site, built as `make docs` builds it but with the network cut off; served; and a Chromium to look at it with.
 
 What is missing on a machine (the tools of the site, Chromium, npm) makes these tests skip and say so."""
+import fcntl
 import functools
 import http.server
 import importlib.util
@@ -28,6 +29,15 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+def build(out):
+    "The site in out/html; the test fails with what Sphinx says when it fails."
+    command = [sys.executable, "-c", BUILD, "-q", "-W", "--keep-going", "-b", "html", "-d", out / "doctrees",
+               ROOT / "docs", out / "html"]
+    done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
     "A site built from nothing, warnings as errors, without a network; SITE=folder looks at another."
@@ -35,12 +45,14 @@ def site(tmp_path_factory):
         return Path(os.environ["SITE"])
     if lacking := [m for m in ("sphinx", "myst_nb", "sphinx_book_theme", "bs4") if not importlib.util.find_spec(m)]:
         pytest.skip(f"{', '.join(lacking)} not installed: `make docs` installs what the site needs")
-    out = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-c", BUILD, "-q", "-W", "--keep-going", "-b", "html", "-d", out / "doctrees",
-               ROOT / "docs", out / "html"]
-    done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ: base = base.parent  # one site for all workers: who comes second waits
+    out = base / "site"
+    with open(base / "site.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (out / "built").exists():
+            build(out)
+            (out / "built").touch()
     return out / "html"
 
 

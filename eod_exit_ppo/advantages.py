@@ -121,15 +121,15 @@ def stock_credit(
     "One advantage per stock and step: the objective's credit at the exit is its reward, its weight what it counts."
     days, exits = ro.days, ro.dense(ro.exited)
     exact = config.marginal == "exact" or config.marginal == "auto" and ro.shape[2] <= FEW
-    credit = objective.difference if exact else objective.credit
-    worth = (credit(ro.shares, days) * (torch.ones_like(days.weight[0, 0]) / unit)).transpose(0, 1)
+    def in_units(credit): return (credit(ro.shares, days) * (torch.ones_like(days.weight[0, 0]) / unit)).transpose(0, 1)
+    now = in_units(objective.credit)
+    worth = in_units(objective.difference) if exact else now
     terminal = exits.clone()
     terminal[-1] = True
     adv, ret = gae(worth * terminal, ro.dense(ro.stock_value), terminal, config.gamma, config.lam, ro.acted)
     weight = days.weight.abs().view(-1)[ro.cell % days.weight.numel()]
     adv, ret = (x.reshape(-1)[ro.cell] for x in (adv, ret))
-    if ro.shape[0] > VERY_LONG_DAY:
-        adv = _against_now(ro, ret, objective.credit(ro.shares, days).transpose(0, 1).reshape(-1)[ro.cell] / unit)
+    if ro.shape[0] > VERY_LONG_DAY: adv = _against_now(ro, ret, now.reshape(-1)[ro.cell])
     return Credit(_normalized(adv, weight, config), ret, ro.stock_value, weight, True)
 
 # %% ../nbs/23_advantages.ipynb #e-explained

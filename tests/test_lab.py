@@ -35,6 +35,9 @@ def cells(path):
 def lab(tmp_path_factory, browser):
     "The folder of the notebooks, and the address of a Lab that `make lab` has started in a copy of the project."
     if not (ROOT / ".venv").is_dir(): pytest.skip("no .venv: `make test` makes it")
+    plan = subprocess.run(["make", "--dry-run", "lab"], cwd=ROOT, capture_output=True, text=True)
+    if "Installing" in plan.stdout: pytest.fail(".venv is not what the locks say, and `make lab` in a copy would "
+                                                "install the copy into it: `make test` brings it up to date")
     home, token = tmp_path_factory.mktemp("lab"), "newcomer"
     project, config = home / "eod_exit_ppo", home / "config"
     shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(

@@ -4,6 +4,7 @@ An example is a shown cell of code below the definition, of six lines at most; a
 the reference shows it with the name's entry."""
 import ast
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,9 @@ def wide(path, most=100):
 @pytest.mark.parametrize("path", sorted((ROOT / "nbs").rglob("[!_.]*.ipynb")), ids=lambda path: path.stem)
 def test_code_is_at_most_100_columns_wide(path):
     assert list(wide(path)) == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "nbs").rglob("[!_.]*.ipynb")), ids=lambda path: path.stem)
+def test_what_a_picture_shows_is_said_in_one_line(path):
+    cells = ["".join(cell["source"]) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+    assert not [source for source in cells if re.search(r"^#\| fig-alt:.*\n# ", source, re.M)]

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 import numpy as np
 import torch
-from .config import PPOConfig
+from .config import VERY_LONG_DAY, PPOConfig
 from .data import IntradayPanel, day_blocks
 from .objective import PAYOFF, Term
 from .rollout import Rollout
@@ -81,7 +81,7 @@ def book_credit(
     objective: Term = PAYOFF,  # what a day is worth
 ) -> Credit:            # one entry per step
     "One advantage per step: what the day was worth, standardized over the rollout, is the reward of its last step."
-    T, B, _ = ro.shape
+    (T, B, _), config = ro.shape, config.of_days(ro.shape[0])
     values = ro.book_value.view(T, B)
     rewards, terminal = torch.zeros_like(values), torch.zeros_like(values, dtype=torch.bool)
     rewards[-1], terminal[-1] = standardize(objective.at(ro.exit_step, ro.days)).to(values), True
@@ -102,8 +102,6 @@ def typical_return(
     return math.sqrt(total / capital) if total > 0 else 1.0
 
 # %% ../nbs/23_advantages.ipynb #e-very-long
-VERY_LONG_DAY = 78  # snapshots; on days of more, what an exit now would bring is most of the baseline
-
 def _against_now(ro, ret, now):
     "(R,) the advantages of targets against an exit now, in place of V; V counts as much as an exit is likely."
     chance = ro.logp.exp()
@@ -119,7 +117,7 @@ def stock_credit(
     objective: Term = PAYOFF,  # what a day is worth
 ) -> Credit:            # one entry per row
     "One advantage per stock and step: the objective's credit at the exit is its reward, its weight what it counts."
-    days, exits = ro.days, ro.dense(ro.exited)
+    days, exits, config = ro.days, ro.dense(ro.exited), config.of_days(ro.shape[0])
     exact = config.marginal == "exact" or config.marginal == "auto" and ro.shape[2] <= FEW
     def in_units(credit): return (credit(ro.shares, days) * (torch.ones_like(days.weight[0, 0]) / unit)).transpose(0, 1)
     now = in_units(objective.credit)

@@ -308,8 +308,9 @@ def _check_resume(self: FactorizedPPOEOD, given):
     for name in was:
         if was[name] != now[name]: raise ValueError(
             f"resume: the {name} was {was[name]}, and is {now[name]}: give the same days, or train without resume")
+    config = self._call["config"].of_days(self.panel.T)
     for name, x in given.items():
-        if (was := getattr(self._call["config"], name)) != x:
+        if (was := getattr(config, name)) != x:
             raise ValueError(f"resume: {name} was {was} and is {x}: leave it out, or train without resume")
 
 # %% ../nbs/26_agent.ipynb #e-begin-begin

@@ -7,9 +7,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
+from .checks import patch
 
 # %% auto #0
-__all__ = ['positive', 'weight', 'share', 'inside', 'setting', 'choice', 'whole', 'PPOConfig']
+__all__ = ['positive', 'weight', 'share', 'inside', 'VERY_LONG_DAY', 'setting', 'choice', 'whole', 'PPOConfig']
 
 # %% ../nbs/92_config.ipynb #e-rules
 def setting(default, ok, words):
@@ -62,12 +63,12 @@ class PPOConfig:
     stock_subsample: int | None = whole(None, or_none=True)  # only so many stocks of a day may act; None: all
     redraw: str = choice("day", "step")           # when a subsample is drawn: once a "day", or anew at every "step"
     ppo_epochs: int = whole(1)                    # passes over a round's data
-    batch_size: int = whole(16)                   # steps (a day at a snapshot) in a minibatch
+    batch_size: int | None = whole(None, or_none=True)  # steps of a minibatch; None: 16, or 64 on very long days
     lr: float = positive(0.015)                   # Adam's learning rate at the start
     lr_schedule: str = choice("cosine", "constant")  # "constant", or "cosine" to 0 over the epochs of a call of train
     adam_beta2: float = inside(0.99)              # Adam's memory of squared gradients
     gamma: float = share(1.0)                     # discount per snapshot
-    lam: float = share(0.8)                       # GAE's lambda
+    lam: float | None = share(None, or_none=True)  # GAE's lambda; None: 0.8, or 0.95 on very long days
     adv_norm: str = choice("scale", "standardize")  # "scale": over their root mean square; "standardize": mean 0, std 1
     clip_coef: float = positive(0.2)              # a ratio beyond 1 -+ this earns nothing more
     ent_coef: float = weight(0.02)                # weight of the entropy at the start
@@ -102,3 +103,16 @@ class PPOConfig:
     def per_stock(cls, **changes) -> PPOConfig:
         "Each stock its own value, advantage and ratio, on the path features."
         return replace(cls(), **changes)
+
+# %% ../nbs/92_config.ipynb #e-of-days
+VERY_LONG_DAY = 78  # snapshots
+
+@patch
+def of_days(
+    self: PPOConfig,
+    T: int,  # snapshots of a day
+) -> PPOConfig:
+    "The settings with those filled in that are left open and depend on the number of snapshots."
+    batch_size, lam = (64, 0.95) if T > VERY_LONG_DAY else (16, 0.8)
+    return replace(self, batch_size=batch_size if self.batch_size is None else self.batch_size,
+                   lam=lam if self.lam is None else self.lam)

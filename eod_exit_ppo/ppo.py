@@ -212,7 +212,7 @@ def ppo_update(
     """Several passes over a rollout in shuffled minibatches of steps; returns means over its minibatches.
 
     Raises FloatingPointError, as `minibatch_step` does."""
-    ent_coef = config.ent_coef if ent_coef is None else ent_coef
+    config, ent_coef = config.of_days(ro.shape[0]), config.ent_coef if ent_coef is None else ent_coef
     usable, done = torch.arange(len(ro.context), device=ro.stock.device), []
     if credit.per_stock: usable = usable[ro.offsets.diff() > 0]
     if not len(usable): return {}

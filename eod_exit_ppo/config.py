@@ -105,7 +105,7 @@ class PPOConfig:
         return replace(cls(), **changes)
 
 # %% ../nbs/92_config.ipynb #e-of-days
-VERY_LONG_DAY = 78  # snapshots
+VERY_LONG_DAY = 39  # snapshots: one every ten minutes, from 9:30 to 16:00
 
 @patch
 def of_days(

@@ -10,7 +10,7 @@ from numbers import Integral, Real
 from .checks import patch
 
 # %% auto #0
-__all__ = ['positive', 'weight', 'share', 'inside', 'VERY_LONG_DAY', 'setting', 'choice', 'whole', 'PPOConfig']
+__all__ = ['positive', 'weight', 'share', 'inside', 'setting', 'choice', 'whole', 'PPOConfig']
 
 # %% ../nbs/92_config.ipynb #e-rules
 def setting(default, ok, words):
@@ -104,9 +104,10 @@ class PPOConfig:
         "Each stock its own value, advantage and ratio, on the path features."
         return replace(cls(), **changes)
 
-# %% ../nbs/92_config.ipynb #e-of-days
+# %% ../nbs/92_config.ipynb #e-very-long
 VERY_LONG_DAY = 39  # snapshots: one every ten minutes, from 9:30 to 16:00
 
+# %% ../nbs/92_config.ipynb #e-of-days
 @patch
 def of_days(
     self: PPOConfig,

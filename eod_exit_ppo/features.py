@@ -149,30 +149,33 @@ def _cross_section(
 ) -> tuple[np.ndarray, ...]:     # mean, std, p10, p50, p90 and how many there are: (...) each, float64
     "Statistics along the last axis, zeros where it is empty; the order of the stocks cannot change a bit of them."
     x = np.sort(np.ascontiguousarray(x), axis=-1).astype(np.float64)  # rows side by side: one way to sum each
-    there = ~np.isnan(x)
-    n = there.sum(-1)
-    x[~there] = 0
-    p10, p50, p90 = _sorted_quantiles(x, n, np.array([0.1, 0.5, 0.9]))
+    gaps = np.isnan(x) if np.isnan(x[..., -1]).any() else None  # what is missing was sorted to the end
+    n = np.full(x.shape[:-1], x.shape[-1]) if gaps is None else x.shape[-1] - gaps.sum(-1)
+    def filled():
+        if gaps is not None: x[gaps] = 0
+        return x
+    least, p10, p50, p90, most = _sorted_quantiles(filled(), n, np.array([0, 0.1, 0.5, 0.9, 1]))
     if fence is not None:
-        reach = np.where(p90 > p10, fence * (p90 - p10), np.inf)[..., None]
-        x = np.clip(x, p50[..., None] - reach, p50[..., None] + reach)
-    x = (x - p50[..., None]) * there  # from the median: equal values have no spread at all
-    shift = x.sum(-1) / np.maximum(n, 1)
-    x = (x - shift[..., None]) * there
-    return p50 + shift, np.sqrt((x * x).sum(-1) / np.maximum(n, 1)), p10, p50, p90, n
+        reach = np.where(p90 > p10, fence * (p90 - p10), np.inf)
+        low, high = p50 - reach, p50 + reach
+        if ((least < low) | (most > high)).any(): np.clip(x, low[..., None], high[..., None], out=x)
+    x -= p50[..., None]  # from the median: equal values have no spread at all
+    shift = filled().sum(-1) / np.maximum(n, 1)
+    x -= shift[..., None]
+    squares = np.square(filled(), out=x).sum(-1)
+    return p50 + shift, np.sqrt(squares / np.maximum(n, 1)), p10, p50, p90, n
 
 # %% ../nbs/20_features.ipynb #section-sorted-quantiles
 def _sorted_quantiles(x, n, q) -> np.ndarray:
-    "Each quantile of the first n entries of the sorted last axis, linear between neighbours as in np.percentile."
-    last = np.maximum(n - 1, 0)[..., None]
-    at = q * last
+    "Each quantile (Q, ...) of the first n entries of the sorted last axis, linear between neighbours as np.percentile."
+    last, start = np.maximum(n - 1, 0), np.arange(n.size).reshape(n.shape) * x.shape[-1]
+    at = np.multiply.outer(q, last)
     low = at.astype(np.int64)
-    ends = np.take_along_axis(x, np.concatenate([low, np.minimum(low + 1, last)], -1), -1)
-    a, b = ends[..., : len(q)], ends[..., len(q) :]
-    return np.moveaxis(a + (b - a) * (at - low), -1, 0)
+    a, b = x.reshape(-1)[start + [low, np.minimum(low + 1, last)]]
+    return a + (b - a) * (at - low)
 
 # %% ../nbs/20_features.ipynb #base
-_CELLS = 2**16  # stock-snapshots in a block of days
+_CELLS = 2**17  # stock-snapshots in a block of days
 
 def _base(panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     times, shape = (slice(None), panel.shape) if t is None else (slice(t, t + 1), (panel.D, 1, panel.N))
@@ -187,9 +190,9 @@ def _base(panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.nd
         stock[days, ..., 0] = s[:, None]
         stock[days, ..., 1] = ((s - mean_s[:, None]) / (std_s[:, None] + 1e-12))[:, None]
         rank = np.empty(s.shape)
-        rank[:, by_name] = s[:, by_name].argsort(-1, kind="stable").argsort(-1, kind="stable")
+        np.put_along_axis(rank, by_name[s[:, by_name].argsort(-1, kind="stable")], np.arange(panel.N), -1)
         stock[days, ..., 2] = (rank / max(1, panel.N - 1))[:, None]
-        stock[days, ..., 3:8] = context[days][:, :, None]
+        for k in range(5): stock[days, ..., 3 + k] = context[days, :, k, None]
         stock[days, ..., 9] = np.sign(panel.weights[days])[:, None]
     return stock, context
 
@@ -220,34 +223,37 @@ def _tame(x: np.ndarray, c: float = 16.0) -> np.ndarray:
 # %% ../nbs/20_features.ipynb #mid-rank
 def _mid_rank(
     x: np.ndarray,      # (..., N) float32, no NaN
-    group: np.ndarray,  # (..., N) float32 -1 and 1, the two sides; 0 for neither
+    group: np.ndarray,  # (..., N) or (..., 1, N) float32 -1 and 1, the two sides; 0 for neither
 ) -> np.ndarray:        # (..., N) float32 in (0, 1); 0.5 for neither
     "Mid-rank among the own side: (number below + half the number of equals, itself among them) / number."
     N = x.shape[-1]
     bits = (x + np.float32(0)).view(np.int32)  # adding 0 turns -0 into 0
-    key = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
-    key += group.astype(np.int64) << 33
-    key <<= 28
-    key += np.arange(N)
+    bits ^= (bits >> 31) & 0x7FFFFFFF
+    key = bits.astype(np.int64)
+    key <<= 30
+    key += (group.astype(np.int64) << 62) + np.arange(N)
     key.sort(axis=-1)
-    order = key & (2**28 - 1)
-    key >>= 28
+    order = (key & (2**30 - 1)).reshape(-1, N)
+    order += N * np.arange(len(order))[:, None]
+    key >>= 30
     at = np.empty_like(x)
-    at[:] = np.arange(N)
-    again = np.zeros(x.shape, bool)  # equal to the one before
-    np.equal(key[..., 1:], key[..., :-1], out=again[..., 1:])
+    at[:] = np.arange(N) + 0.5
+    again = np.empty(x.shape, bool)  # equal to the one before
+    np.equal(key.reshape(-1)[1:], key.reshape(-1)[:-1], out=again.reshape(-1)[1:])
+    again[..., 0] = False
     if len(tied := np.flatnonzero(again)):  # equals share the middle of their run
         begin, place = np.flatnonzero(np.diff(tied, prepend=-2) > 1), at.reshape(-1)
         first, more = tied[begin] - 1, np.diff(begin, append=len(tied))
         middle = place[first] + np.float32(0.5) * more
         place[first], place[tied] = middle, np.repeat(middle, more)
+    rank = np.empty_like(x)
+    rank.reshape(-1)[order.reshape(-1)] = at.reshape(-1)  # back to where the stocks are
     short, long = ((group == side).sum(-1, keepdims=True, dtype=np.float32) for side in (-1, 1))
-    rank = (at + np.float32(0.5)) / np.maximum(short, 1)
-    np.copyto(rank, (at + (np.float32(0.5) - N + long)) / np.maximum(long, 1), where=np.arange(N) >= N - long)
-    if (short + long < N).any(): np.copyto(rank, 0.5, where=(np.arange(N) >= short) & (np.arange(N) < N - long))
-    out = np.empty_like(rank)
-    np.put_along_axis(out, order, rank, -1)
-    return out
+    is_long = np.maximum(group, 0)
+    rank -= is_long * (N - long)  # longs come last
+    rank /= np.maximum(short + is_long * (long - short), 1)
+    if not group.all(): np.copyto(rank, 0.5, where=group == 0)
+    return rank
 
 # %% ../nbs/20_features.ipynb #kept
 @lru_cache(512)
@@ -283,7 +289,7 @@ def _path(panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.nd
     for days in day_blocks(panel.shape, _CELLS):
         s, w = panel.signals[days], panel.weights[days]
         s, g, r = (np.ascontiguousarray(x) for x in (s, np.sign(w), panel.returns[days, :past]))
-        of_stock, of_book = (dict(zip(names, np.moveaxis(x[days], -1, 0)))  # views to write into
+        of_stock, of_book = (dict(zip(names, np.rollaxis(x[days], -1)))  # views to write into
                              for names, x in ((_COLUMNS, stock), (_CONTEXT, context)))
         live = t is not None and panel.D == 1
         _fill_overnight(of_stock, of_book, s, g, live)
@@ -310,20 +316,21 @@ def _fill_path(stock, context, r, g, wanted, costs, live) -> None:
     std = _spread(std, p10, p90)
     unit = _inverse(np.sqrt(np.cumsum(n * std**2, 1) / np.maximum(np.cumsum(n, 1), 1)))  # 1 / sigma_t
     a = g * last_mark(r)
-    change = np.diff(a, axis=1, prepend=np.float32(0))
-    v, best = change * change, a.copy()
+    stock["rank"][:] = _mid_rank(a[:, wanted], g)
+    change, best = a.copy(), a.copy()
+    change[:, 1:] -= a[:, :-1]
+    v = change * change
     for k in range(1, len(n[0])):  # numpy accumulates slowly along an axis that is not the last
         v[:, k] += v[:, k - 1]
         np.maximum(best[:, k - 1], best[:, k], out=best[:, k])
     a, change, v, best, mean, std, unit, p10, p50, p90 = (
         x[:, wanted] for x in (a, change, v, best, mean, std, unit, p10, p50, p90))
     v, u, per_std = np.sqrt(v), unit[..., None], _inverse(std)
-    cost = 0 if costs is None else (g != 0) * (costs[0] - costs[1])
-    stock["ret"][:] = _tame((a - cost) * u)
+    earned = a if costs is None else a - (g != 0) * (costs[0] - costs[1])
+    stock["ret"][:] = _tame(earned * u)
     stock["ret_own"][:] = np.divide(a, v, out=np.zeros_like(v), where=v > 1e-19)
     stock["best"][:] = _tame(best * u)
     stock["change"][:] = _tame(change * u)
-    stock["rank"][:] = _mid_rank(a, np.broadcast_to(g, a.shape))
     context["mean"][:] = _tame(mean.astype(np.float32) * unit)
     context["skew"][:] = (p10 + p90 - 2 * p50) * per_std
     context["width"][:] = (p90 - p10) * per_std / 2.5631

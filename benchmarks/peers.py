@@ -104,6 +104,14 @@ def package_four(train, judge, seed, args):
     package(train, judge, seed, args, PPOConfig(**FOUR), lambda panel: hand_made(panel, unit))
 
 
+def package_level(train, judge, seed, args): package(train, judge, seed, args, PPOConfig(features="level"))
+
+
+def package_level_200(train, judge, seed, args):
+    "Rounds of 200 stocks a day, drawn anew for each day."
+    package(train, judge, seed, args, PPOConfig(features="level", stock_subsample=200))
+
+
 def package_start(train, judge, seed, args):
     "From least squares: judged before it learns anything, then after each look at held-out training days."
     config = PPOConfig(keep="best", eval_every=5, epochs=20)
@@ -144,6 +152,9 @@ def sb3(train, judge, seed, args, features=None):
 def sb3_path(train, judge, seed, args): sb3(train, judge, seed, args, "path")
 
 
+def sb3_level(train, judge, seed, args): sb3(train, judge, seed, args, "level")
+
+
 def sb3_book(train, judge, seed, args):
     "A day of the whole book is an episode: all that is heard about its stocks is one reward per snapshot."
     from stable_baselines3 import PPO
@@ -155,14 +166,17 @@ def sb3_book(train, judge, seed, args):
     model.learn(10**9, callback=looks(judge, "path", args.book_seconds))
 
 
-PEERS = dict(hold=hold, literal=literal, sb3=sb3, sb3_path=sb3_path, sb3_book=sb3_book, direct=direct,
-             least_squares=least_squares, package=package, package_four=package_four,
-             package_start=package_start)
+PEERS = dict(hold=hold, literal=literal, sb3=sb3, sb3_path=sb3_path, sb3_level=sb3_level, sb3_book=sb3_book,
+             direct=direct, least_squares=least_squares, package=package, package_four=package_four,
+             package_level=package_level, package_level_200=package_level_200, package_start=package_start)
 NAMES = dict(hold="hold to the close", literal="the literal loop",
              sb3="PPO of stable-baselines3, a stock-day an episode", sb3_path="the same on this package's features",
+             sb3_level="the same on the two level features",
              sb3_book="the same algorithm, a day of the whole book an episode",
              direct="direct gradient", least_squares="least squares", package="**this package**",
              package_four="this package on the four hand-made features",
+             package_level="this package on its level features",
+             package_level_200="the same with rounds of 200 stocks",
              package_start="this package from least squares")
 CERTAIN, COSTLY = ("hold", "least_squares"), ("literal",)  # nothing is drawn: one run; too slow: one seed
 
@@ -209,7 +223,9 @@ def report(found, args):
             f"included.\n\n{table([row(peer, runs) for peer, runs in found.items()])}")
     pairs = {"with its defaults, against four hand-made features": ("package", "sb3"),
              "both on the package's features": ("package", "sb3_path"),
-             "both on the four hand-made features": ("package_four", "sb3")}
+             "both on the four hand-made features": ("package_four", "sb3"),
+             "on the level features with rounds of 200 stocks, against the hand-made ones": ("package_level_200", "sb3"),
+             "both on the level features": ("package_level", "sb3_level")}
     told = []
     for what, pair in pairs.items():
         if not set(pair) <= set(found): continue
@@ -219,6 +235,9 @@ def report(found, args):
         "\n\nTo 0.99 this package and stable-baselines3 take: " + "; ".join(told) + ". The settings of "
         f"stable-baselines3: {words_of(SB3)}; learning rate falling linearly to 0, ReLU. Those of this package on the "
         f"hand-made features: {words_of(FOUR)}. Both were picked by hand, as what was soonest there.")
+    if start := found.get("package_start"): text += (
+        f" From least squares this package's share is at once {min(r['curve'][0][1] for r in start):.5f} or more, and "
+        f"after learning {min(r['curve'][-1][1] for r in start):.5f} or more.")
     return text
 
 

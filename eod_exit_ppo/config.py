@@ -56,7 +56,7 @@ class PPOConfig:
     Raises ValueError naming the setting, its value and what would do."""
     credit: str = choice("stock", "book")         # what gets an advantage and a ratio: each "stock", or the "book"
     marginal: str = choice("auto", "slope", "exact")  # a stock's credit: the objective's slope, or the exact difference
-    features: str = choice("path", "base")        # what the policy sees; a function goes to the agent itself
+    features: str = choice("path", "base", "level")  # what the policy sees; a function goes to the agent itself
     hidden: int = whole(32)                       # width of every layer
     epochs: int = whole(200, least=0)             # rounds of rollout and update
     rollouts_per_epoch: int = whole(8)            # days drawn each round, with replacement

@@ -13,7 +13,8 @@ from .data import IntradayPanel, day_blocks, last_mark
 from .lookahead import other_worlds
 
 # %% auto #0
-__all__ = ['base_features', 'path_features', 'SHIPPED', 'make_features_and_context', 'FeatureSet', 'feature_set', 'check_causal']
+__all__ = ['base_features', 'path_features', 'level_features', 'SHIPPED', 'make_features_and_context', 'FeatureSet',
+           'feature_set', 'check_causal']
 
 # %% ../nbs/20_features.ipynb #one-step
 def make_features_and_context(
@@ -336,17 +337,24 @@ def _fill_path(stock, context, r, g, wanted, costs, live) -> None:
     context["width"][:] = (p90 - p10) * per_std / 2.5631
     context["dispersion"][:] = std * unit
 
+# %% ../nbs/20_features.ipynb #level
+def _level(panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    stock, context = _path(panel, t)
+    return stock[..., [_COLUMNS.index(c) for c in level_features.columns]], context[..., :0]
+
+level_features = FeatureSet("level", _level, build_at=_level, per_side=True, columns=("signal", "ret"))
+
 # %% ../nbs/20_features.ipynb #pick
-SHIPPED = {f.name: f for f in (base_features, path_features)}  # those that have a name here
+SHIPPED = {f.name: f for f in (base_features, path_features, level_features)}  # those that have a name here
 
 def feature_set(
-    x: str | FeatureSet | Callable,  # "base", "path", a FeatureSet, or a function of a panel
+    x: str | FeatureSet | Callable,  # "base", "path", "level", a FeatureSet, or a function of a panel
 ) -> FeatureSet:
     "The feature set that x stands for; ValueError for an unknown name, TypeError for what is no function."
     if isinstance(x, FeatureSet): return x
     if isinstance(x, str):
         if x in SHIPPED: return SHIPPED[x]
-        raise ValueError(f"features {x!r} is unknown: give {' or '.join(map(repr, SHIPPED))}, or a function of a panel")
+        raise ValueError(f"features {x!r} is unknown: give {', '.join(map(repr, SHIPPED))}, or a function of a panel")
     if not callable(x): raise TypeError(f"features is a {type(x).__name__}: give a name or a function of a panel")
     return FeatureSet(getattr(x, "__name__", type(x).__name__), x)
 

@@ -224,7 +224,7 @@ def report(found, args):
     pairs = {"with its defaults, against four hand-made features": ("package", "sb3"),
              "both on the package's features": ("package", "sb3_path"),
              "both on the four hand-made features": ("package_four", "sb3"),
-             "on the level features with rounds of 200 stocks, against the hand-made ones": ("package_level_200", "sb3"),
+             "on level features with rounds of 200 stocks, against hand-made ones": ("package_level_200", "sb3"),
              "both on the level features": ("package_level", "sb3_level")}
     told = []
     for what, pair in pairs.items():

@@ -1,8 +1,8 @@
 """Where the time of an update goes: its share of the machine's matrix rate, by width, and what torch.compile would win.
 
-An update of the default recipe is taken apart by torch's profiler: products of matrices, the elementwise steps of layers
-and loss, moving rows, the optimizer, and what is left: Python and torch's own cost of a call. Then the same training
-twice, as it is and with its layers compiled, start-up included.
+An update of the default recipe is taken apart by torch's profiler: products of matrices, the elementwise steps of
+layers and loss, moving rows, the optimizer, and what is left: Python and torch's own cost of a call. Then the same
+training twice, as it is and with its layers compiled, start-up included.
 
     python benchmarks/update.py            recorded in RESULTS.md; about two minutes on one core
     python benchmarks/update.py --quick    small days, one repeat, nothing compiled; printed and not recorded

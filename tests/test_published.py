@@ -155,7 +155,7 @@ TABLE = [
     Row(fractional, dict(H=0.3), 0.370, BECKER, "squares, path", 10_000, 10_000, 0.0083),
     Row(fractional, dict(H=0.5), 0.0, BECKER, "squares, path", 10_000, 10_000),
     Row(fractional, dict(H=0.7), 0.207, BECKER, "squares, path", 10_000, 10_000, 0.0043),
-    Row(calmer, dict(H=0.6), 0.117, BECKER, "ppo, path", 5_000, 10_000, 0.0100),
+    Row(calmer, dict(H=0.6), 0.117, BECKER, "ppo, path", 5_000, 10_000, 0.0030),
     Row(put, dict(s0=36.0, sigma=0.2, T=50), 4.478, TREE, "squares, put", 50_000, 100_000, 0.0081),
     Row(day, {}, 0.05004, DAY, "hold", 1, 100, rounding=5e-6),
     Row(day, {}, 0.06532, DAY, "optimum", 1, 100, rounding=5e-6),

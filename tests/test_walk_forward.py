@@ -145,7 +145,7 @@ def test_a_dask_cluster_whose_workers_all_die(panel, serial, tmp_path):
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None,
                                   silence_logs=50) as cluster, distributed.Client(cluster), parallel_config("dask"):
         fits = {"learned": dying_once_each(tmp_path), **BASELINES}
-        with warnings.catch_warnings():                              # the last copy of the panel may die with the second
+        with warnings.catch_warnings():                              # the panel may die with the second
             warnings.filterwarnings("ignore", "a worker process was killed")
             assert table(walk_forward(panel, jobs=-1, policies=fits, name=None, **SETTINGS)) == serial
     assert len(list(tmp_path.glob("dead*"))) == 2

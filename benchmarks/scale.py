@@ -197,9 +197,6 @@ def axis_table(axis, points) -> str:
     return table(rows)
 
 
-def p99(x) -> float: return np.percentile(x, 99)
-
-
 def few(points) -> str:
     "Which points have fewer days."
     less = [f"{p['D']} at {p['T']} snapshots of {p['N']:,} stocks" for p in points if p["D"] < points[0]["D"]]
@@ -213,6 +210,22 @@ def longer(points, batch) -> str:
     return (f"{few(points)} Above {VERY_LONG_DAY} snapshots the recipe's open settings become lambda 0.95 and "
             f"minibatches of {larger.pop()} steps instead of {batch}, so that a round has fewer updates. Both are "
             f"shown there, the recipe's first; the powers are those of {batch}.") if larger else few(points)
+
+
+def about_decisions(live) -> str:
+    "A table with a row per snapshot and two columns per number of stocks."
+    rows, calls = {}, 0
+    for n, part in live.items():
+        every = [x for spent in part["ms"].values() for x in spent]
+        calls = len(every)
+        for t, spent in [*part["ms"].items(), ("all", every)]:
+            rows.setdefault(t, {"snapshot": t}).update({
+                f"{n:,} stocks: median (ms)": f"{np.median(spent):.2f}",
+                f"{n:,}: 99th percentile (ms)": f"{np.percentile(spent, 99):.2f}"})
+    checks = " and ".join(f"{part['panel']:.2f}" for part in live.values())
+    return (f"**Decisions.** `policy.exit_probability` for all stocks, held, at one snapshot, default features and "
+            f"width, {calls} calls, day after day from its first snapshot on. Making and checking the panel, "
+            f"at each snapshot, takes {checks} ms more.\n\n" + table(list(rows.values())))
 
 
 def report(found, live, precisions, args) -> str:
@@ -236,16 +249,7 @@ def report(found, live, precisions, args) -> str:
                 "width": " The second layer's arithmetic grows with its square."}[axis]
         parts.append(f"**{WORDS[axis].capitalize()}.** Time grows to the power {exponent(x, y):.2f}{end}; memory to "
                      f"{exponent(x, peak):.2f}.{note}\n\n" + axis_table(axis, found[axis]))
-    every = {n: [x for spent in part["ms"].values() for x in spent] for n, part in live.items()}
-    snapshots = next(iter(live.values()))["ms"]
-    rows = [{"snapshot": t} | {f"{n:,} stocks: {what}": f"{of(live[n]['ms'].get(t, every[n])):.2f}"
-                               for n in live for what, of in (("median (ms)", np.median), ("99th percentile (ms)", p99))}
-            for t in [*snapshots, "all"]]
-    checks = " and ".join(f"{part['panel']:.2f} ms" for part in live.values())
-    parts.append(f"**Decisions.** `policy.exit_probability` for all stocks, held, at one snapshot, default features "
-                 f"and width, {len(next(iter(every.values())))} calls, day after day from its first snapshot on: median "
-                 f"and 99th percentile. Making and checking the panel, at each snapshot, takes {checks} more.\n\n"
-                 + table(rows))
+    parts.append(about_decisions(live))
     if precisions:
         rows = [{"precision": k, "share of the optimum": f"{np.mean(v['shares']):.5f}",
                  "by seed": " ".join(f"{s:.4f}" for s in v["shares"]), "training (s)": f"{np.mean(v['seconds']):.2f}",

@@ -36,9 +36,9 @@ WORKERS, FILE = 2, Path(__file__).with_name("many.csv")
 
 
 # ---- what is run ----
-def problems(quick: bool) -> dict[str, dict]:
+def problems(quick: bool, epochs: int) -> dict[str, dict]:
     "Name -> arguments of walk_forward."
-    train, test, folds, N, epochs, seeds = (6, 3, 2, 20, 1, 2) if quick else (60, 8, 8, 200, 30, 8)
+    train, test, folds, N, seeds = (6, 3, 2, 20, 2) if quick else (60, 8, 8, 200, 8)
     panel, base = IntradayPanel.synthetic(D=train + 1 + folds * test, N=N), PPOConfig(epochs=epochs)
     settings = [replace(base, lr=lr, hidden=width) for lr in (0.003, 0.01, 0.02, 0.03) for width in (32, 64)][:folds]
     sweep = {f"lr {c.lr:g}, width {c.hidden}": FitAgent(c) for c in settings}
@@ -124,26 +124,28 @@ def measure(name: str, problem: dict, client, killing: bool) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="tiny sizes, nothing recorded")
-    quick = parser.parse_args().quick
+    parser.add_argument("--epochs", type=int, default=30, help="of each fit; 1 with --quick")
+    args = parser.parse_args()
+    quick, epochs = args.quick, 1 if args.quick else args.epochs
     load, start, rows = os.getloadavg()[0], time.perf_counter(), []
     prepare()
     with (LocalCluster(n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=None,
                        silence_logs=50) as cluster, Client(cluster) as client):
         ready(client)
         started = time.perf_counter() - start
-        for name, problem in problems(quick).items():
+        for name, problem in problems(quick, epochs).items():
             rows += measure(name, problem, client, not quick or name != "sweep")
-    text = (f"A sweep of settings and seeds and a walk forward, in one process and on a Dask cluster of {WORKERS} "
-            f"processes with one thread each, all on this machine. Decisions, histories and gains are the same to the "
-            f"last bit, also where a worker was killed on the way: Dask starts another, and the fit that was lost is "
-            f"begun again. The panel is sent once per worker and not with each fit. Sent: all that client, scheduler "
-            f"and workers write to their connections, what goes through the scheduler counted twice. Starting the "
-            f"workers, not counted, takes {started:.1f} s. The machine's load before the start: {load:.1f}."
+    text = (f"A sweep of settings and seeds and a walk forward, {epochs} epochs a fit, in one process and on a Dask "
+            f"cluster of {WORKERS} processes with one thread each, all on this machine. Decisions, histories and gains "
+            f"are the same to the last bit, also where a worker was killed on the way: Dask starts another, and the fit "
+            f"that was lost is begun again. The panel is sent once per worker and not with each fit. Sent: all that "
+            f"client, scheduler and workers write to their connections, what goes through the scheduler counted twice. "
+            f"Starting the workers, not counted, takes {started:.1f} s. The machine's load before the start: {load:.1f}."
             f"\n\n{table(rows)}")
-    if quick: print(text)
-    else:
-        print(write_section("Many fits", "python benchmarks/many.py", text, 1, ("distributed", "joblib", "torch")))
-        pd.DataFrame(rows).to_csv(FILE, index=False)
+    if quick: return print(text)
+    command = f"python benchmarks/many.py{f' --epochs {epochs}' * (epochs != parser.get_default('epochs'))}"
+    print(write_section("Many fits", command, text, 1, ("distributed", "joblib", "torch")))
+    pd.DataFrame(rows).to_csv(FILE, index=False)
 
 
 if __name__ == "__main__":

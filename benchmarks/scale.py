@@ -169,7 +169,7 @@ def sweep(args, sizes) -> dict:
 
     Days so long that the recipe takes larger minibatches are measured with those of shorter days, too."""
     from eod_exit_ppo.config import VERY_LONG_DAY, PPOConfig
-    base, found = {k: (v[0] if args.quick else BASE[k]) for k, v in sizes.items()}, {}
+    base, found = BASE | ({k: v[0] for k, v in sizes.items()} if args.quick else {}), {}
     for axis, values in sizes.items():
         found[axis] = []
         for value in values:

@@ -137,10 +137,11 @@ def main() -> None:
             rows += measure(name, problem, client, not quick or name != "sweep")
     text = (f"A sweep of settings and seeds and a walk forward, {epochs} epochs a fit, in one process and on a Dask "
             f"cluster of {WORKERS} processes with one thread each, all on this machine. Decisions, histories and gains "
-            f"are the same to the last bit, also where a worker was killed on the way: Dask starts another, and the fit "
-            f"that was lost is begun again. The panel is sent once per worker and not with each fit. Sent: all that "
-            f"client, scheduler and workers write to their connections, what goes through the scheduler counted twice. "
-            f"Starting the workers, not counted, takes {started:.1f} s. The machine's load before the start: {load:.1f}."
+            f"are the same to the last bit, also where a worker was killed on the way: Dask starts another, and the "
+            f"fit that was lost is begun again. The panel is sent once per worker and not with each fit. Sent: all "
+            f"that client, scheduler and workers write to their connections, what goes through the scheduler counted "
+            f"twice. Starting the workers, not counted, takes {started:.1f} s. The machine's load before the start: "
+            f"{load:.1f}."
             f"\n\n{table(rows)}")
     if quick: return print(text)
     command = f"python benchmarks/many.py{f' --epochs {epochs}' * (epochs != parser.get_default('epochs'))}"

@@ -205,17 +205,18 @@ def _run_unit(unit, fit, panel, train, test, seed, threads, elsewhere):
 
 # %% ../nbs/34_walk.ipynb #e-dask-workers
 def _dask_workers():
-    "Client of joblib's context for Dask and the workers to wait for, None and 0 where there are none."
-    client = getattr(get_active_backend()[0], "client", None)
-    return client, min(len(client.ncores()), 2) if client else 0  # with only one, joblib would fit here
+    "joblib's context for Dask and the number of workers to wait for; None and 0 in any other context."
+    context = get_active_backend()[0]
+    if not hasattr(context, "data_futures"): return None, 0
+    return context, min(len(context.client.ncores()), 2)  # with only one, joblib would fit here
 
 @contextmanager
-def _on_every_worker(client, workers, panel):
+def _on_every_worker(context, workers, panel):
     "Hold the panel on every worker meanwhile: the fits then refer to it."
-    held = get_active_backend()[0].data_futures if workers else {}
-    if workers: client.wait_for_workers(workers, timeout=30)
+    held = context.data_futures if workers else {}
+    if workers: context.client.wait_for_workers(workers, timeout=30)
     if workers and getattr(held.get(id(panel)), "status", None) != "finished":  # it is by the context's scatter=[panel]
-        held[id(panel)] = client.scatter(panel, broadcast=True, hash=False)
+        held[id(panel)] = context.client.scatter(panel, broadcast=True, hash=False)
     try: yield
     finally: held.pop(id(panel), None)
 

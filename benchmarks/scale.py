@@ -30,8 +30,11 @@ import torch
 from results import table, write_section
 
 BASE = dict(D=200, T=8, N=1000, width=64)
-FULL = dict(D=[200, 800, 3200, 12800], T=[4, 8, 16, 32], N=[500, 1000, 2000, 4000], width=[32, 64, 128, 256])
-QUICK = dict(D=[32, 64], T=[4, 8], N=[100, 200], width=[16, 32])
+FULL = dict(D=[200, 800, 3200, 12800], T=[4, 8, 16, 32, 78, 390], N=[500, 1000, 2000, 4000, 10000, 20000],
+            width=[32, 64, 128, 256])
+QUICK = dict(D=[32, 64], T=[4, 40], N=[100, 200], width=[16, 32])
+MOST = 16_000_000  # stock-snapshots of a panel where days are not the axis: long days and large books get fewer
+STOCKS = 5000, 20000  # of a decision
 WORDS = dict(D="days", T="snapshots", N="stocks", width="width")
 
 
@@ -81,7 +84,7 @@ def point(args) -> dict:
     from eod_exit_ppo.data import day_blocks
     agent_module._KEPT = 0  # small panels are otherwise kept ready as features: the same work at every size
     config = PPOConfig(hidden=args.width, initial_exit=0.001, lr=1e-9, lr_schedule="constant", refresh_until=0,
-                       ent_coef=0.0, eval_every=10**9, epochs=args.epochs + 1)
+                       ent_coef=0.0, eval_every=10**9, epochs=args.epochs + 1, batch_size=args.batch or None)
     before, peak = Peak.now(), Peak()
     start = time.perf_counter()
     arrays = {k: np.load(Path(args.folder) / f"{k}.npy", mmap_mode="r") for k in ("signals", "weights", "returns")}
@@ -97,7 +100,7 @@ def point(args) -> dict:
     rows = len(agent._sample.stock)
     return dict(a_pass=panel.D / config.rollouts_per_epoch, opened=opened, epoch=statistics.median(seconds),
                 least=min(seconds), most=max(seconds), judged=judged, rows=rows, before=before,
-                peak=max(opened_peak, peak.stop()))
+                batch=config.of_days(panel.T).batch_size, peak=max(opened_peak, peak.stop()))
 
 
 def decisions(args) -> dict:
@@ -162,17 +165,23 @@ def exponent(x, y, last: int = 0) -> float:
 
 
 def sweep(args, sizes) -> dict:
-    "Each axis in turn, the others at their base; the days all together in one folder at a time."
-    base, found = {k: (v[0] if args.quick else BASE[k]) for k, v in sizes.items()}, {}
+    """Each axis in turn, the others at their base; one panel at a time in a folder.
+
+    Days so long that the recipe takes larger minibatches are measured with those of shorter days, too."""
+    from eod_exit_ppo.config import VERY_LONG_DAY, PPOConfig
+    base, found = BASE | ({k: v[0] for k, v in sizes.items()} if args.quick else {}), {}
     for axis, values in sizes.items():
         found[axis] = []
         for value in values:
             at = {**base, axis: value}
+            if axis != "D": at["D"] = min(at["D"], MOST // (at["T"] * at["N"]))
             with tempfile.TemporaryDirectory(dir=args.folder) as folder:
                 write_panel(Path(folder), at["D"], at["T"], at["N"])
-                got = measure("point", args, folder=folder, width=at["width"], judge=int(axis == "D"))
-            found[axis].append({**at, **got})
-            print(f"{axis} = {value}: {got['epoch']:.3f} s an epoch, {got['peak'] / 1e6:.0f} MB", file=sys.stderr)
+                for batch in (0, PPOConfig().of_days(1).batch_size) if at["T"] > VERY_LONG_DAY else (0,):
+                    got = measure("point", args, folder=folder, width=at["width"], judge=int(axis == "D"), batch=batch)
+                    found[axis].append({**at, **got})
+                    about = f"{got['epoch']:.3f} s an epoch, {got['peak'] / 1e6:.0f} MB"
+                    print(f"{axis} = {value}: {about}", file=sys.stderr)
     return found
 
 
@@ -181,10 +190,42 @@ def axis_table(axis, points) -> str:
     for p in points:
         row = {WORDS[axis]: f"{p[axis]:,}", "stock-snapshots": f"{p['D'] * p['T'] * p['N']:.1e}",
                "epoch (s)": f"{p['epoch']:.3f}", "rows": f"{p['rows']:,}", "peak (MB)": f"{p['peak'] / 1e6:.0f}"}
+        if axis == "T": row |= {"minibatch": p["batch"]}
         if axis == "D": row |= {"open (s)": f"{p['opened']:.2f}", "decide all (s)": f"{p['judged']:.2f}",
                                 "pass (s)": f"{p['a_pass'] * p['epoch']:.1f}"}
         rows.append(row)
     return table(rows)
+
+
+def few(points) -> str:
+    "Which points have fewer days."
+    less = [f"{p['D']} at {p['T']} snapshots of {p['N']:,} stocks" for p in points if p["D"] < points[0]["D"]]
+    return f" Panels have {points[0]['D']} days, but {', '.join(dict.fromkeys(less))}." if less else ""
+
+
+def longer(points, batch) -> str:
+    "What is otherwise on days so long that the recipe's minibatches are larger."
+    from eod_exit_ppo.config import VERY_LONG_DAY
+    larger = {p["batch"] for p in points} - {batch}
+    return (f"{few(points)} Above {VERY_LONG_DAY} snapshots the recipe's open settings become lambda 0.95 and "
+            f"minibatches of {larger.pop()} steps instead of {batch}, so that a round has fewer updates. Both are "
+            f"shown there, the recipe's first; the powers are those of {batch}.") if larger else few(points)
+
+
+def about_decisions(live) -> str:
+    "A table with a row per snapshot and two columns per number of stocks."
+    rows, calls = {}, 0
+    for n, part in live.items():
+        every = [x for spent in part["ms"].values() for x in spent]
+        calls = len(every)
+        for t, spent in [*part["ms"].items(), ("all", every)]:
+            rows.setdefault(t, {"snapshot": t}).update({
+                f"{n:,} stocks: median (ms)": f"{np.median(spent):.2f}",
+                f"{n:,}: 99th percentile (ms)": f"{np.percentile(spent, 99):.2f}"})
+    checks = " and ".join(f"{part['panel']:.2f}" for part in live.values())
+    return (f"**Decisions.** `policy.exit_probability` for all stocks, held, at one snapshot, default features and "
+            f"width, {calls} calls, day after day from its first snapshot on. Making and checking the panel, "
+            f"at each snapshot, takes {checks} ms more.\n\n" + table(list(rows.values())))
 
 
 def report(found, live, precisions, args) -> str:
@@ -201,17 +242,14 @@ def report(found, live, precisions, args) -> str:
         f"smallest; before the panel is opened the process holds {days[0]['before'] / 1e6:.0f} MB.\n\n"
         + axis_table("D", days))
     for axis in ("T", "N", "width"):
-        x, y, peak = ([p[k] for p in found[axis]] for k in (axis, "epoch", "peak"))
+        same = [p for p in found[axis] if p["batch"] == days[0]["batch"]]
+        x, y, peak = ([p[k] for p in same] for k in (axis, "epoch", "peak"))
         end = f", {exponent(x, y, 2):.2f} over the last two sizes" if len(x) > 2 else ""
-        note = " (its square is the arithmetic of the second layer)" if axis == "width" else ""
-        parts.append(f"**{WORDS[axis].capitalize()}.** Time grows to the power {exponent(x, y):.2f}{end}{note}; "
-                     f"memory to {exponent(x, peak):.2f}.\n\n" + axis_table(axis, found[axis]))
-    every = [x for spent in live["ms"].values() for x in spent]
-    rows = [{"snapshot": t, "median (ms)": f"{np.median(x):.2f}", "99th percentile (ms)": f"{np.percentile(x, 99):.2f}"}
-            for t, x in [*live["ms"].items(), ("all", every)]]
-    parts.append(f"**Decisions.** `policy.exit_probability` for {args.stocks:,} held stocks at one snapshot, default "
-                 f"features and width, {len(every)} calls, day after day from its first snapshot on. Making and "
-                 f"checking the panel, at each snapshot, takes {live['panel']:.2f} ms more.\n\n" + table(rows))
+        note = {"T": longer(found["T"], days[0]["batch"]), "N": few(found["N"]),
+                "width": " The second layer's arithmetic grows with its square."}[axis]
+        parts.append(f"**{WORDS[axis].capitalize()}.** Time grows to the power {exponent(x, y):.2f}{end}; memory to "
+                     f"{exponent(x, peak):.2f}.{note}\n\n" + axis_table(axis, found[axis]))
+    parts.append(about_decisions(live))
     if precisions:
         rows = [{"precision": k, "share of the optimum": f"{np.mean(v['shares']):.5f}",
                  "by seed": " ".join(f"{s:.4f}" for s in v["shares"]), "training (s)": f"{np.mean(v['seconds']):.2f}",
@@ -228,10 +266,9 @@ def main():
     parser.add_argument("--quick", action="store_true", help="small sizes, not recorded")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=5, help="measured at each point, after one that is not")
-    parser.add_argument("--stocks", type=int, default=5000, help="of a decision")
     parser.add_argument("--seeds", type=int, default=5, help="of the comparison of precisions")
     parser.add_argument("--folder", default=None, help="where the temporary files go")
-    for name, default in (("N", 5000), ("width", 64), ("repeats", 100), ("judge", 0), ("rounds", 0)):
+    for name, default in (("N", 5000), ("width", 64), ("repeats", 100), ("judge", 0), ("batch", 0), ("rounds", 0)):
         parser.add_argument(f"--{name}", type=int, default=default, help=argparse.SUPPRESS)
     parser.add_argument("--precision", default="float32", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -241,7 +278,8 @@ def main():
         return
     from eod_exit_ppo.machine import has_bf16
     found = sweep(args, QUICK if args.quick else FULL)
-    live = apart("decisions", args, N=args.stocks, repeats=10 if args.quick else 100)
+    live = {n: apart("decisions", args, N=n, repeats=10 if args.quick else 100)
+            for n in ((500,) if args.quick else STOCKS)}
     precisions = {}
     if has_bf16(torch.device("cpu")):
         few = dict(seeds=1, rounds=2) if args.quick else dict(seeds=args.seeds)

@@ -8,13 +8,15 @@ import inspect
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
+from joblib.parallel import get_active_backend
 from .checks import as_array, once, patch, place, whole_number
 from .config import PPOConfig
 from .data import IntradayPanel, Shown
@@ -201,17 +203,35 @@ def _run_unit(unit, fit, panel, train, test, seed, threads, elsewhere):
         f"the fit of {unit.policy!r} in fold {unit.fold}, seed {unit.seed} (trained on {place(panel, train[0])} to "
         f"{place(panel, train[-1])}) failed: {type(error).__name__}: {error}") from error
 
+# %% ../nbs/34_walk.ipynb #e-dask-workers
+def _dask_workers():
+    "joblib's context for Dask and the number of workers to wait for; None and 0 in any other context."
+    context = get_active_backend()[0]
+    if not hasattr(context, "data_futures"): return None, 0
+    return context, min(len(context.client.ncores()), 2)  # with only one, joblib would fit here
+
+@contextmanager
+def _on_every_worker(context, workers, panel):
+    "Hold the panel on every worker meanwhile: the fits then refer to it."
+    held = context.data_futures if workers else {}
+    if workers: context.client.wait_for_workers(workers, timeout=30)
+    if workers and getattr(held.get(id(panel)), "status", None) != "finished":  # it is by the context's scatter=[panel]
+        held[id(panel)] = context.client.scatter(panel, broadcast=True, hash=False)
+    try: yield
+    finally: held.pop(id(panel), None)
+
 # %% ../nbs/34_walk.ipynb #e-pool
-def _run_all(calls, jobs, arrived):
+def _run_all(calls, jobs, panel, arrived):
     "Run the calls, {unit: delayed call}, and hand each result to `arrived`; what a killed worker leaves begins again."
-    calls, barren = dict(calls), 0
+    calls, barren, dask = dict(calls), 0, _dask_workers()
     while calls:
         before = len(calls)
         try:
-            for unit, *result in Parallel(n_jobs=jobs, return_as="generator_unordered")(list(calls.values())):
-                del calls[unit]
-                arrived(unit, *result)
-        except BrokenProcessPool as error:
+            with _on_every_worker(*dask, panel):
+                for unit, *result in Parallel(n_jobs=jobs, return_as="generator_unordered")(list(calls.values())):
+                    del calls[unit]
+                    arrived(unit, *result)
+        except (BrokenProcessPool, CancelledError, TimeoutError) as error:
             barren = barren + 1 if len(calls) == before else 0
             what = f"a worker process was killed with {len(calls)} fits to go"
             if barren == 3: raise RuntimeError(
@@ -344,7 +364,7 @@ def _run_walk(panel, folds, fits, seeds, seed, threads, jobs, kept, progress):
             if kept is not None: kept.write(unit, *found)
             results[unit] = found
             bar.update()
-        _run_all(calls, jobs, arrived)
+        _run_all(calls, jobs, panel, arrived)
     return results
 
 # %% ../nbs/34_walk.ipynb #e-walk

@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 TINY = {"epoch": "--days 2 --repeats 1 --threads 1", "gpu": "--device cpu", "live": "--quick",
         "scale": "--quick --epochs 1 --threads 1",
         "peers": "--peers least_squares sb3_book --other-seeds 1 --book-seconds 0.1 --threads 1", "threads": "--quick",
-        "bars": "--quick", "update": "--quick", "book": "--quick --problems start"}
+        "bars": "--quick", "update": "--quick", "many": "--quick", "book": "--quick --problems start"}
 
 
 def test_none_is_forgotten():

@@ -108,19 +108,47 @@ def test_the_run_itself_is_killed(serial, tmp_path):
     assert {f: f.stat().st_mtime_ns for f in kept} == kept           # nothing that was there was written again
 
 
-def test_a_dask_cluster_of_two(panel, serial, tmp_path):
+def dying_once_each(folder):
+    "A fit of the agent that kills every process but this one, the first time that it is called there, two in all."
+    parent = os.getpid()
+
+    def fit(train, seed):
+        if os.getpid() != parent and len(list(folder.glob("dead*"))) < 2:
+            (folder / f"dead{os.getpid()}").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return FitAgent(CONFIG)(train, seed)
+
+    return fit
+
+
+def test_a_dask_cluster_of_two(panel, serial, tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed")
+    own, sent = IntradayPanel.__getstate__, []
+    monkeypatch.setattr(IntradayPanel, "__getstate__", lambda self: sent.append(1) or own(self))
+    odd = panel.with_arrays(returns=np.asfortranarray(panel.returns))
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None,
                                   silence_logs=50) as cluster, distributed.Client(cluster):
-        with parallel_config(backend="dask", scatter=[panel]):
-            result = walk_forward(panel, CONFIG, jobs=-1, policies=BASELINES, folder=tmp_path, **SETTINGS)
-            assert table(result) == serial
+        with parallel_config(backend="dask"):
+            result = walk_forward(odd, CONFIG, jobs=-1, policies=BASELINES, folder=tmp_path, **SETTINGS)
+            assert table(result) == serial and len(sent) == 1        # the panel goes there once, not with each fit
             if hasattr(signal, "SIGKILL"):                           # and again, with one of the two killed on the way
                 fits = {"learned": dying(tmp_path / "mark"), **BASELINES}
                 assert table(walk_forward(panel, jobs=-1, policies=fits, name=None, **SETTINGS)) == serial
-                assert (tmp_path / "mark").exists()
+                assert (tmp_path / "mark").exists() and len(sent) == 2
     names = sorted({re.sub("-fold.*", "", f.name) for f in tmp_path.glob("*.fit")})
     assert names == ["learned", "least%20squares", "threshold"]
+
+
+@NEEDS_SIGNALS
+def test_a_dask_cluster_whose_workers_all_die(panel, serial, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None,
+                                  silence_logs=50) as cluster, distributed.Client(cluster), parallel_config("dask"):
+        fits = {"learned": dying_once_each(tmp_path), **BASELINES}
+        with warnings.catch_warnings():                              # the panel may die with the second
+            warnings.filterwarnings("ignore", "a worker process was killed")
+            assert table(walk_forward(panel, jobs=-1, policies=fits, name=None, **SETTINGS)) == serial
+    assert len(list(tmp_path.glob("dead*"))) == 2
 
 
 RULES = """

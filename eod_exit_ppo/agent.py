@@ -41,7 +41,7 @@ METRICS = dict(
     held_out="mean worth of the greedy policy on the training days held out by keep=\"best\", in epochs with a look",
     eval_payoff="mean worth of the greedy policy on evaluation days; missing in epochs without a look",
     approx_kl="mean of ratio - 1 - log(ratio) over the update: how far the policy has moved",
-    clipfrac="share of ratios further than clip_coef from 1: how much of the data the clip has silenced",
+    clipfrac="share of ratios further than clip_coef from 1: how much of the data has reached the clip",
     explained_var="1 - Var(target - value) / Var(target): 1 is a perfect value, 0 no better than a constant",
     entropy="mean entropy of an exit decision in nats; 0.69 is a coin, 0 a certainty",
     saturated="share of decisions with an exit probability below 0.001 or above 0.999",

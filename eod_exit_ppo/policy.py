@@ -48,7 +48,7 @@ class LearnedPolicy(TakesLimits):
         start: StartRule | None = None,  # the rule that the network adds to
         limits: Limits | None = None,    # of the book, while it decides
         context: dict | None = None,     # what it was trained on, see 08_context
-        balance: float = 0.0,            # how strongly its exits answer to the net that they leave, see 15_balance
+        balance: float = 0.0,            # how strongly its exits answer to the net that they leave, see 14_balance
     ):
         if broken := not_finite(model):
             raise ValueError(f"{broken}, so it cannot decide: load an earlier checkpoint")

@@ -127,8 +127,8 @@ def test_reading_order_is_the_order_of_the_numbers_and_of_next(soups):
     numbered = [p.replace(".ipynb", ".html") for p in NOTEBOOKS if re.search(r"/\d", p)]
     assert [p for p in road if p in numbered] == sorted(numbered)
     parts = [p for p in road if p.startswith("story/")]
-    assert parts == sorted(parts) and len(parts) == 6
-    for part, first in zip(parts, ("0", "10", "14", "3", "4", "9")):
+    assert parts == sorted(parts) and len(parts) == 7
+    for part, first in zip(parts, ("0", "10", "12", "15", "3", "4", "9")):
         assert re.match(rf"nbs/{first}", road[road.index(part) + 1])
     assert not [p for p in road if p.startswith("reference/") and "·" not in soups[p].find("h1").get_text()]
 

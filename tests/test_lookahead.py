@@ -351,11 +351,14 @@ def other_bars(world, moment, rng):
 
 def loaded_by(load):
     "The panel as far as it is known by a moment: days, books, prices, where an exit is possible."
+    first = []
+    def loaded(world):
+        table = load(world).to_frame()
+        return table[table.weight != 0].assign(time=table.time.astype(str), ticker=table.ticker.astype(str))
     def see(world, moment):
-        panel = load(world)
+        if not first: first[:] = world, loaded(world)  # what all others are compared with is loaded once
+        table = first[1] if world is first[0] else loaded(world)
         date, time, _ = moment
-        table = panel.to_frame()
-        table = table[table.weight != 0].assign(time=table.time.astype(str), ticker=table.ticker.astype(str))
         day = table.date.astype("datetime64[s]")
         table = table[(day < pd.Timestamp(date)) | ((day == pd.Timestamp(date)) & (table.time <= time))]
         table = table.sort_values(["date", "time", "ticker"])

@@ -38,7 +38,10 @@ SHARP = "--InlineBackend.figure_formats=retina"  # 200 pixels an inch, shown in 
 # the setting is taken up before the first cell: it warns, and in some notebooks a warning is an error
 TAKE_UP = "__import__('matplotlib_inline.config').config.InlineBackend.instance(parent=get_ipython());"
 TIMEOUT = 300  # seconds a cell may take; slow cells may take as long as they like
-IMPORTED = ["ipykernel.kernelapp", "torch", "pandas", "scipy.stats", "matplotlib.pyplot", "joblib"]  # none of ours
+# torch imports its _dynamo, for a second, with the first step of an optimizer; of ours only what any notebook that uses
+# the package imports
+IMPORTED = ["ipykernel.kernelapp", "torch", "torch._dynamo", "pandas", "scipy.stats", "matplotlib.pyplot",
+            "matplotlib.backends.backend_agg", "joblib", "exchange_calendars", "eod_exit_ppo"]
 
 
 class ForkedKernel:
@@ -71,13 +74,14 @@ class ForkedKernel:
         os.environ.update(env)
         os.chdir(cwd)
         np.random.seed()  # noqa: NPY002  every fork would draw the same
-        sys.argv[:], sys.path[0] = argv, str(ROOT)  # as PYTHONPATH says
+        sys.argv[:] = argv
         IPKernelApp.launch_instance(argv[1:], parent_handle=os.getppid())  # so that it ends where its parent does
 
     @classmethod
     def prepare(cls, number: int) -> None:
         "Fork `number` kernels, and let Jupyter take them as long as there are some."
         os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # what a kernel sets before any import
+        sys.path[0] = str(ROOT)  # the package of this folder, as PYTHONPATH will say
         for name in IMPORTED: importlib.import_module(name)
         gc.freeze()  # pages that no collection touches stay shared
         for _ in range(number): cls.waiting.append(cls())

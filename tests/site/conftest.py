@@ -43,7 +43,7 @@ def site(tmp_path_factory):
     "A site built from nothing, warnings as errors, without a network; SITE=folder looks at another."
     if os.environ.get("SITE"):
         return Path(os.environ["SITE"])
-    if lacking := [m for m in ("sphinx", "myst_nb", "sphinx_book_theme", "bs4") if not importlib.util.find_spec(m)]:
+    if lacking := [m for m in ("sphinx", "myst_nb", "sphinx_book_theme", "lxml") if not importlib.util.find_spec(m)]:
         pytest.skip(f"{', '.join(lacking)} not installed: `make docs` installs what the site needs")
     base = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ: base = base.parent  # one site for all workers: who comes second waits
@@ -65,10 +65,11 @@ def pages(site):
 
 
 @pytest.fixture(scope="session")
-def soups(site, pages):
+def trees(site, pages):
     "Every page, parsed."
-    from bs4 import BeautifulSoup
-    return {page: BeautifulSoup((site / page).read_text(encoding="utf-8"), "html.parser") for page in pages}
+    from lxml import html
+    parser = html.HTMLParser(encoding="utf-8", huge_tree=True)
+    return {page: html.parse(site / page, parser).getroot() for page in pages}
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,16 @@ def public(module):
                 inspect.isfunction(value) or isinstance(value, (property, classmethod, staticmethod))))
 
 
+def classed(name, tag="*"):
+    "The XPath of the elements of a class."
+    return f"{tag}[contains(concat(' ', normalize-space(@class), ' '), ' {name} ')]"
+
+
+def attributes(tree, *names):
+    "What the attributes of these names, written tag/@name, say in a page, in turn."
+    return tree.xpath(" | ".join(f"//{name}" for name in names))
+
+
 def test_every_notebook_has_a_page_and_a_clean_copy(site):
     missing = [p for p in NOTEBOOKS for end in (".html", ".ipynb") if not (site / p).with_suffix(end).exists()]
     assert not missing
@@ -40,10 +50,10 @@ def test_every_notebook_has_a_page_and_a_clean_copy(site):
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
-def test_hidden_cells_are_not_shipped(notebook, site, soups):
+def test_hidden_cells_are_not_shipped(notebook, site, trees):
     cells = json.loads((ROOT / notebook).read_text(encoding="utf-8"))["cells"]
     copy = json.loads((site / notebook).read_text(encoding="utf-8"))["cells"]
-    shown = [soups[notebook.replace(".ipynb", ".html")].get_text(), *("".join(c["source"]) for c in copy)]
+    shown = [trees[notebook.replace(".ipynb", ".html")].text_content(), *("".join(c["source"]) for c in copy)]
     for cell in cells:
         source = "".join(cell["source"])
         if cell["cell_type"] == "code" and re.match(r"\s*#\|\s*(hide|default_exp)\b", source):
@@ -53,12 +63,11 @@ def test_hidden_cells_are_not_shipped(notebook, site, soups):
     assert {c["id"] for c in copy} <= {c["id"] for c in cells}
 
 
-def test_links_and_anchors_resolve(site, soups):
-    anchors = {page: {tag["id"] for tag in soup.find_all(id=True)} for page, soup in soups.items()}
+def test_links_and_anchors_resolve(site, trees):
+    anchors = {page: set(attributes(tree, "@id")) for page, tree in trees.items()}
     broken = []
-    for page, soup in soups.items():
-        for tag in soup.select("a[href], link[href], img[src], script[src]"):
-            href = tag.get("href") or tag.get("src")
+    for page, tree in trees.items():
+        for href in attributes(tree, "a/@href", "link/@href", "img/@src", "script/@src"):
             if re.match(r"(https?|mailto|data|javascript):", href):
                 continue
             path, anchor = urldefrag(urljoin(f"/{page}", href.split("?")[0] if "#" not in href else href))
@@ -68,15 +77,16 @@ def test_links_and_anchors_resolve(site, soups):
     assert not broken
 
 
-def test_nothing_is_asked_of_another_host(soups):
-    loading = "script[src], link[rel~=stylesheet], link[rel~=icon], link[rel~=preload], img, iframe"
-    loads = [f"{page}: {tag}" for page, soup in soups.items() for tag in soup.select(loading)
-             if re.match(r"(https?:)?//", tag.get("src") or tag.get("href") or "")]
+def test_nothing_is_asked_of_another_host(trees):
+    loading = [f"{tag}/@src" for tag in ("script", "img", "iframe")]
+    loading += [f"link[contains(concat(' ', @rel, ' '), ' {rel} ')]/@href" for rel in ("stylesheet", "icon", "preload")]
+    loads = [f"{page}: {address}" for page, tree in trees.items() for address in attributes(tree, *loading)
+             if re.match(r"(https?:)?//", address)]
     assert not loads
 
 
-def test_pictures_say_what_they_show(soups):
-    pictures = [(page, img["src"], img.get("alt", "").strip()) for page in soups for img in soups[page].find_all("img")]
+def test_pictures_say_what_they_show(trees):
+    pictures = [(page, img.get("src"), img.get("alt", "").strip()) for page in trees for img in trees[page].iter("img")]
     mute = [p for p in pictures if not p[2] or " " not in p[2] and re.search(r"\.(png|svg)$|/", p[2])]
     assert pictures
     assert not mute
@@ -88,12 +98,12 @@ def test_no_local_paths(site, pages):
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_every_public_name_has_an_entry_with_its_source(module, soups):
-    soup = soups[f"reference/{module}.html"]
+def test_every_public_name_has_an_entry_with_its_source(module, trees):
+    entries = {entry.get("id"): entry for entry in trees[f"reference/{module}.html"].iter("dt")}
     lacking = []
     for name in public(module):
-        sig = soup.find("dt", id=f"eod_exit_ppo.{module}.{name}")
-        if sig is None or not (sig.select_one("a .viewcode-link") or sig.select_one("a.viewcode-link")):
+        sig = entries.get(f"eod_exit_ppo.{module}.{name}")
+        if sig is None or not sig.xpath(f".//a/descendant-or-self::{classed('viewcode-link')}"):
             home, _, member = name.partition(".")
             thing = getattr(importlib.import_module(f"eod_exit_ppo.{module}"), home)
             made_in = getattr(getattr(thing, member, None), "__module__", thing.__module__) if callable(thing) else ""
@@ -102,27 +112,27 @@ def test_every_public_name_has_an_entry_with_its_source(module, soups):
     assert not lacking
 
 
-def test_the_package_names_its_modules_names(soups):
-    text = " ".join(soups[f"reference/{m}.html"].get_text() for m in MODULES)
+def test_the_package_names_its_modules_names(trees):
+    text = " ".join(trees[f"reference/{m}.html"].text_content() for m in MODULES)
     assert not [name for name in eod_exit_ppo.__all__ if name not in text]
 
 
-def test_every_entry_has_an_example(soups):
+def test_every_entry_has_an_example(trees):
     "Below the entry itself, not below one of its members."
     lacking = []
     for module in MODULES:
         for name in importlib.import_module(f"eod_exit_ppo.{module}").__all__:
-            entry = soups[f"reference/{module}.html"].find("dt", id=f"eod_exit_ppo.{module}.{name}").parent
-            own = entry.find("dd").find("p", class_="example", recursive=False)
-            if own is None and "The same as" not in entry.get_text(): lacking.append(f"{module}.{name}")
+            [entry] = trees[f"reference/{module}.html"].xpath(f"//dt[@id='eod_exit_ppo.{module}.{name}']/..")
+            own = entry.xpath(f"(.//dd)[1]/{classed('example', 'p')}")
+            if not own and "The same as" not in entry.text_content(): lacking.append(f"{module}.{name}")
     assert not lacking
 
 
-def test_reading_order_is_the_order_of_the_numbers_and_of_next(soups):
+def test_reading_order_is_the_order_of_the_numbers_and_of_next(trees):
     "From the front page, Next leads through the parts and their notebooks; pages have titles, not names of modules."
     page, road = "index.html", []
-    while (link := soups[page].select_one("a.right-next")) and link.get("href"):
-        page = urljoin(f"/{page}", link["href"]).lstrip("/")
+    while links := trees[page].xpath(f"//{classed('right-next', 'a')}/@href"):
+        page = urljoin(f"/{page}", links[0]).lstrip("/")
         road.append(page)
     numbered = [p.replace(".ipynb", ".html") for p in NOTEBOOKS if re.search(r"/\d", p)]
     assert [p for p in road if p in numbered] == sorted(numbered)
@@ -130,21 +140,22 @@ def test_reading_order_is_the_order_of_the_numbers_and_of_next(soups):
     assert parts == sorted(parts) and len(parts) == 7
     for part, first in zip(parts, ("0", "10", "12", "15", "3", "4", "9")):
         assert re.match(rf"nbs/{first}", road[road.index(part) + 1])
-    assert not [p for p in road if p.startswith("reference/") and "·" not in soups[p].find("h1").get_text()]
+    assert not [p for p in road if p.startswith("reference/") and "·" not in trees[p].find(".//h1").text_content()]
 
 
-def test_parameters_stand_in_tables(soups):
-    rows = [[cell.get_text(" ", strip=True) for cell in row.find_all("td")]
-            for row in soups["reference/objective.html"].select("table.docments tr")]
+def test_parameters_stand_in_tables(trees):
+    table = f"//{classed('docments', 'table')}"
+    rows = [[" ".join(text.strip() for text in cell.itertext() if text.strip()) for cell in row.iter("td")]
+            for row in trees["reference/objective.html"].xpath(f"{table}//tr")]
     assert [row for row in rows if row[:2] == ["panel", "IntradayPanel"]]
-    link = "table.docments a[href*='data.html#eod_exit_ppo.data.IntradayPanel']"
-    assert soups["reference/objective.html"].select(link)
+    link = f"{table}//a[contains(@href, 'data.html#eod_exit_ppo.data.IntradayPanel')]"
+    assert trees["reference/objective.html"].xpath(link)
 
 
-def test_front_page(soups):
-    soup = soups["index.html"]
-    article = soup.find("article")
-    assert article.find("img")["alt"] and "make demo" in article.get_text() and "make test" in article.get_text()
-    doors = [a["href"] for a in article.select("ul.doors a")]
+def test_front_page(trees):
+    article, icon = trees["index.html"].find(".//article"), "//link[contains(concat(' ', @rel, ' '), ' icon ')]/@href"
+    assert article.find(".//img").get("alt")
+    assert "make demo" in article.text_content() and "make test" in article.text_content()
+    doors = article.xpath(f".//{classed('doors', 'ul')}//a/@href")
     assert doors == ["story.html", "howto.html", "reference.html"]
-    assert soup.find("link", rel="icon")["href"].endswith("favicon.svg")
+    assert trees["index.html"].xpath(icon)[0].endswith("favicon.svg")

@@ -5,6 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sizes import size
+
 from eod_exit_ppo.market import daily_closes, from_bars
 
 pytestmark = pytest.mark.filterwarnings("ignore:the book lacks a side", "ignore:only .* of the book has a price")
@@ -224,7 +226,7 @@ def test_the_future_changes_nothing(name):
     for day, time in ((DAYS[1], "10:00"), (DAYS[2], "12:00"), (DAYS[3], "14:00"), (DAYS[2], "16:00")):
         seen = earlier(bars.assign(time=bars.time), "-15min").time if name == "start stamps" else bars.time
         later = (bars.date > day) | ((bars.date == day) & (seen > time))
-        for keep in (1, 0.5, 0.1):
+        for keep in size((0.5,), (1, 0.5, 0.1)):
             other = bars.assign(close=np.where(later, bars.close * np.exp(rng.normal(0, 0.4, len(bars))), bars.close),
                                 volume=np.where(later, rng.integers(0, 3, len(bars)), bars.volume))
             other = other[~later | (rng.random(len(bars)) < keep)]

@@ -17,7 +17,10 @@ def test_none_is_forgotten():
     assert {*TINY, "joint", "results"} == {p.stem for p in FOLDER.glob("*.py")}
 
 
-@pytest.mark.parametrize("name", TINY)
+LONG = ("epoch", "many", "peers", "update")
+
+
+@pytest.mark.parametrize("name", [pytest.param(k, marks=pytest.mark.slow) if k in LONG else k for k in TINY])
 def test_it_runs(name):
     before = (FOLDER / "RESULTS.md").read_bytes()
     done = subprocess.run([sys.executable, FOLDER / f"{name}.py", *TINY[name].split()], capture_output=True, text=True)

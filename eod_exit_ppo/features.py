@@ -168,7 +168,7 @@ def _cross_section(
 
 # %% ../nbs/20_features.ipynb #section-sorted-quantiles
 def _sorted_quantiles(x, n, q) -> np.ndarray:
-    "Each quantile (Q, ...) of the first n entries of the sorted last axis, linear between neighbours as np.percentile."
+    "Each quantile of the first n entries of the sorted last axis, linear between neighbours as np.percentile."
     last, start = np.maximum(n - 1, 0), np.arange(n.size).reshape(n.shape) * x.shape[-1]
     at = np.multiply.outer(q, last)
     low = at.astype(np.int64)

@@ -38,7 +38,7 @@ class Judge:
     "Keeps the time of a training and, with the clock stopped, the share of the optimum that it has reached."
 
     def __init__(self, panel):
-        self.panel, self.curve = panel, []
+        self.panel, self.curve, self.broke = panel, [], False
         self.best = payoff(panel, ExactOptimum.synthetic().exit_steps(panel)).mean()
         self.spent, self.since = 0.0, time.perf_counter()
 
@@ -163,7 +163,10 @@ def sb3_book(train, judge, seed, args):
     model = PPO("MultiInputPolicy", env, learning_rate=SB3_BOOK["lr"], n_steps=SB3_BOOK["n_steps"],
                 batch_size=SB3_BOOK["batch_size"], n_epochs=SB3_BOOK["n_epochs"], gamma=1.0, seed=seed, device="cpu",
                 policy_kwargs=dict(net_arch=[SB3_BOOK["width"]] * 2, activation_fn=torch.nn.ReLU))
-    model.learn(10**9, callback=looks(judge, "path", args.book_seconds))
+    try: model.learn(10**9, callback=looks(judge, "path", args.book_seconds))
+    except ValueError as error:  # its weights were no numbers any more: what was seen before counts
+        if "nan" not in str(error): raise
+        judge.broke = True
 
 
 PEERS = dict(hold=hold, literal=literal, sb3=sb3, sb3_path=sb3_path, sb3_level=sb3_level, sb3_book=sb3_book,
@@ -221,6 +224,9 @@ def report(found, args):
             f"{args.other_seeds} for the others that draw, 1 for the literal loop, which was given "
             f"{args.literal_seconds:.0f} s. Memory: the most that the process ever held, imports, data and judging "
             f"included.\n\n{table([row(peer, runs) for peer, runs in found.items()])}")
+    if broke := {NAMES[k]: sum(r["broke"] for r in runs) for k, runs in found.items() if any(r["broke"] for r in runs)}:
+        text += "\n\nBroke off with weights that were no numbers any more: " + ", ".join(
+            f"{name}, {n} of its runs" for name, n in broke.items()) + "; what they had reached before is shown."
     pairs = {"with its defaults, against four hand-made features": ("package", "sb3"),
              "both on the package's features": ("package", "sb3_path"),
              "both on the four hand-made features": ("package_four", "sb3"),
@@ -260,7 +266,7 @@ def main():
         torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # loads a part of torch: imports are not training
         judge = Judge(test)
         PEERS[args.one](train, judge, args.first_seed, args)
-        print(json.dumps(dict(curve=judge.curve, peak=peak_memory())))
+        print(json.dumps(dict(curve=judge.curve, peak=peak_memory(), broke=judge.broke)))
         return
     wanted = [p for p in PEERS if p in (args.peers or PEERS)]
     if any("sb3" in p for p in wanted) and not importlib.util.find_spec("stable_baselines3"):

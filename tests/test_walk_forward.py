@@ -139,6 +139,7 @@ def test_a_dask_cluster_of_two(panel, serial, tmp_path, monkeypatch):
     assert names == ["learned", "least%20squares", "threshold"]
 
 
+@pytest.mark.slow
 @NEEDS_SIGNALS
 def test_a_dask_cluster_whose_workers_all_die(panel, serial, tmp_path):
     distributed = pytest.importorskip("distributed")

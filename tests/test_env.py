@@ -217,7 +217,7 @@ def test_the_order_of_stocks_does_not_matter(actions):
 
 
 @pytest.mark.parametrize("view", ["book", "stock"])
-@pytest.mark.parametrize("features", ["path", "base"])
+@pytest.mark.parametrize("features", ["path", "base", "level"])
 def test_nothing_is_seen_ahead(view, features):
     for known in range(PANEL.T - 1):
         returns, tradable = PANEL.returns.copy(), PANEL.tradable.copy()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 import numpy as np
 from .checks import as_array, patch, place
 from .data import IntradayPanel, day_blocks, last_mark
@@ -168,7 +168,7 @@ def _cross_section(
 
 # %% ../nbs/20_features.ipynb #section-sorted-quantiles
 def _sorted_quantiles(x, n, q) -> np.ndarray:
-    "Each quantile of the first n entries of the sorted last axis, linear between neighbours as np.percentile."
+    "Each quantile of the first n entries of the sorted last axis, linear between neighbours as in np.percentile."
     last, start = np.maximum(n - 1, 0), np.arange(n.size).reshape(n.shape) * x.shape[-1]
     at = np.multiply.outer(q, last)
     low = at.astype(np.int64)
@@ -278,20 +278,27 @@ def _rank_of(row: bytes) -> np.ndarray:
     "The mid-ranks of one row of float32, kept."
     return _rank(np.frombuffer(row, np.float32))
 
+# %% ../nbs/20_features.ipynb #path-write
+def _write(into: dict[str, np.ndarray], **columns: Callable) -> None:
+    "Compute those columns that are wanted, each into its place."
+    for name, column in columns.items():
+        if name in into: into[name][:] = column()
+
 # %% ../nbs/20_features.ipynb #path
 _COLUMNS = ("side", "signal", "signal_rank", "ret", "ret_own", "best", "change", "rank")
 _CONTEXT = ("mean", "skew", "width", "dispersion", "lean")
 
-def _path(panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def _path(panel: IntradayPanel, t: int | None = None, columns=_COLUMNS, of_context=_CONTEXT):
+    "These columns of the stocks and of the book; no others are computed."
     past, wanted = (panel.T, slice(None)) if t is None else (t + 1, slice(t, t + 1))
     rows = len(range(past)[wanted])
-    stock = np.empty((panel.D, rows, panel.N, len(_COLUMNS)), np.float32)
-    context = np.empty((panel.D, rows, len(_CONTEXT)), np.float32)
+    stock = np.empty((panel.D, rows, panel.N, len(columns)), np.float32)
+    context = np.empty((panel.D, rows, len(of_context)), np.float32)
     for days in day_blocks(panel.shape, _CELLS):
         s, w = panel.signals[days], panel.weights[days]
         s, g, r = (np.ascontiguousarray(x) for x in (s, np.sign(w), panel.returns[days, :past]))
         of_stock, of_book = (dict(zip(names, np.rollaxis(x[days], -1)))  # views to write into
-                             for names, x in ((_COLUMNS, stock), (_CONTEXT, context)))
+                             for names, x in ((columns, stock), (of_context, context)))
         live = t is not None and panel.D == 1
         _fill_overnight(of_stock, of_book, s, g, live)
         _fill_path(of_stock, of_book, r, g[:, None], wanted, panel.costs, live)
@@ -305,10 +312,9 @@ def _fill_overnight(stock, context, s, g, live) -> None:
     "What is known before the open, from signals and sides (B, N)."
     mean, std, p10, _, p90, _ = (x[:, None] for x in _sections(s, live))
     unit = _inverse(_spread(std, p10, p90))
-    stock["side"][:] = g[:, None]
-    stock["signal"][:] = _tame(g * s * unit)[:, None]
-    stock["signal_rank"][:] = (0.5 + g * ((_rank_of(s.tobytes()) if live else _rank(s)) - 0.5))[:, None]
-    context["lean"][:] = _tame(mean.astype(np.float32) * unit)
+    _write(stock, side=lambda: g[:, None], signal=lambda: _tame(g * s * unit)[:, None],
+           signal_rank=lambda: (0.5 + g * ((_rank_of(s.tobytes()) if live else _rank(s)) - 0.5))[:, None])
+    _write(context, lean=lambda: _tame(mean.astype(np.float32) * unit))
 
 # %% ../nbs/20_features.ipynb #path-own
 def _fill_path(stock, context, r, g, wanted, costs, live) -> None:
@@ -317,7 +323,7 @@ def _fill_path(stock, context, r, g, wanted, costs, live) -> None:
     std = _spread(std, p10, p90)
     unit = _inverse(np.sqrt(np.cumsum(n * std**2, 1) / np.maximum(np.cumsum(n, 1), 1)))  # 1 / sigma_t
     a = g * last_mark(r)
-    stock["rank"][:] = _mid_rank(a[:, wanted], g)
+    _write(stock, rank=lambda: _mid_rank(a[:, wanted], g))
     change, best = a.copy(), a.copy()
     change[:, 1:] -= a[:, :-1]
     v = change * change
@@ -328,21 +334,15 @@ def _fill_path(stock, context, r, g, wanted, costs, live) -> None:
         x[:, wanted] for x in (a, change, v, best, mean, std, unit, p10, p50, p90))
     v, u, per_std = np.sqrt(v), unit[..., None], _inverse(std)
     earned = a if costs is None else a - (g != 0) * (costs[0] - costs[1])
-    stock["ret"][:] = _tame(earned * u)
-    stock["ret_own"][:] = np.divide(a, v, out=np.zeros_like(v), where=v > 1e-19)
-    stock["best"][:] = _tame(best * u)
-    stock["change"][:] = _tame(change * u)
-    context["mean"][:] = _tame(mean.astype(np.float32) * unit)
-    context["skew"][:] = (p10 + p90 - 2 * p50) * per_std
-    context["width"][:] = (p90 - p10) * per_std / 2.5631
-    context["dispersion"][:] = std * unit
+    _write(stock, ret=lambda: _tame(earned * u), best=lambda: _tame(best * u), change=lambda: _tame(change * u),
+           ret_own=lambda: np.divide(a, v, out=np.zeros_like(v), where=v > 1e-19))
+    _write(context, mean=lambda: _tame(mean.astype(np.float32) * unit), skew=lambda: (p10 + p90 - 2 * p50) * per_std,
+           width=lambda: (p90 - p10) * per_std / 2.5631, dispersion=lambda: std * unit)
 
 # %% ../nbs/20_features.ipynb #level
-def _level(panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    stock, context = _path(panel, t)
-    return stock[..., [_COLUMNS.index(c) for c in level_features.columns]], context[..., :0]
-
-level_features = FeatureSet("level", _level, build_at=_level, per_side=True, columns=("signal", "ret"))
+_LEVEL = ("signal", "ret")
+_level = partial(_path, columns=_LEVEL, of_context=())
+level_features = FeatureSet("level", _level, build_at=_level, per_side=True, columns=_LEVEL)
 
 # %% ../nbs/20_features.ipynb #pick
 SHIPPED = {f.name: f for f in (base_features, path_features, level_features)}  # those that have a name here

@@ -205,17 +205,16 @@ def _run_unit(unit, fit, panel, train, test, seed, threads, elsewhere):
 
 # %% ../nbs/34_walk.ipynb #e-dask-workers
 def _dask_workers():
-    "joblib's context for Dask and the number of workers to wait for; None and 0 in any other context."
+    "joblib's context for Dask and the number of workers to wait for; None in any other context."
     context = get_active_backend()[0]
-    if not hasattr(context, "data_futures"): return None, 0
-    return context, min(len(context.client.ncores()), 2)  # with only one, joblib would fit here
+    if hasattr(context, "data_futures"): return context, min(len(context.client.ncores()), 2)  # one: joblib fits here
 
 @contextmanager
 def _on_every_worker(context, workers, panel):
     "Hold the panel on every worker meanwhile: the fits then refer to it."
-    held = context.data_futures if workers else {}
-    if workers: context.client.wait_for_workers(workers, timeout=30)
-    if workers and getattr(held.get(id(panel)), "status", None) != "finished":  # it is by the context's scatter=[panel]
+    held = context.data_futures
+    context.client.wait_for_workers(workers, timeout=30)
+    if getattr(held.get(id(panel)), "status", None) != "finished":  # it is by the context's scatter=[panel]
         held[id(panel)] = context.client.scatter(panel, broadcast=True, hash=False)
     try: yield
     finally: held.pop(id(panel), None)
@@ -227,7 +226,7 @@ def _run_all(calls, jobs, panel, arrived):
     while calls:
         before = len(calls)
         try:
-            with _on_every_worker(*dask, panel):
+            with _on_every_worker(*dask, panel) if dask else nullcontext():
                 for unit, *result in Parallel(n_jobs=jobs, return_as="generator_unordered")(list(calls.values())):
                     del calls[unit]
                     arrived(unit, *result)

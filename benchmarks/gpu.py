@@ -1,6 +1,6 @@
-"""On a CUDA GPU: how long training takes to 0.999 of the optimum, and the update against what memory traffic costs.
+"""On a CUDA GPU: training to 0.999 of the optimum, rounds of every size, 10^8 stock-snapshots, and the memory's floor.
 
-The update is measured on one large minibatch of stock rows, forward, backward and optimizer step, and held against two
+The processor beside it is that of the same machine, with 1 thread or all of its cores, whichever is sooner. The update is measured on one large minibatch of stock rows, forward, backward and optimizer step, and held against two
 floors, both computed from the bandwidth that a plain copy attains on the same device:
 
 - of its operations: each of them reads its inputs and writes its outputs once, as unfused tensor operations have to;
@@ -12,6 +12,7 @@ floors, both computed from the bandwidth that a plain copy attains on the same d
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import time
@@ -22,6 +23,7 @@ import torch
 from results import table, write_section
 
 from eod_exit_ppo import ExactOptimum, FactorizedPPOEOD, IntradayPanel, PPOConfig, payoff
+from eod_exit_ppo.data import day_blocks
 from eod_exit_ppo.machine import has_bf16
 from eod_exit_ppo.ppo import minibatch_step, minibatches
 from eod_exit_ppo.rollout import chunk_rows
@@ -54,37 +56,110 @@ def bandwidth(device, megabytes: int) -> float:
 
 
 # ---- training ----
-def training(device, precision: str, seed: int, small: bool) -> dict:
+LARGER = dict(rollouts_per_epoch=64, batch_size=128)  # eight times the days in as many updates
+
+
+def market(small: bool, D: int = 300, N: int = 800, test: int = 100):
+    "Days to train on, days to judge, and what the optimum earns on those."
+    if small: D, N, test = 60, 50, 20
+    train, days = IntradayPanel.synthetic(D=D, N=N).split(D - test)
+    return train, days, payoff(days, ExactOptimum.synthetic(D=D, N=N).exit_steps(days)).mean()
+
+
+def training(of, config, seed: int, device, every: int = 1) -> dict:
     "Seconds of training (looks at the test days not counted) to 0.99 and 0.999 of the optimum, and the last share."
-    shape = dict(D=60, N=50) if small else dict(D=300, N=800)
-    train, test = IntradayPanel.synthetic(**shape).split(shape["D"] * 2 // 3)
-    best = payoff(test, ExactOptimum.synthetic(**shape).exit_steps(test)).mean()
-    config = PPOConfig(precision=precision, eval_every=10**9)
-    agent = FactorizedPPOEOD.from_panel(train, test, config=config, seed=seed, device=device)
-    curve = []
+    train, days, best = of
+    start = clock(device)
+    agent = FactorizedPPOEOD.from_panel(train, days, config=config, seed=seed, device=device)
+    opened, curve, looks = clock(device) - start, [], [0]
     def look(agent):
-        share = payoff(test, agent.policy.exit_steps(test)).mean() / best
+        looks[0] += 1
+        if looks[0] % every and looks[0] < config.epochs: return
+        share = payoff(days, agent.policy.exit_steps(days)).mean() / best
         curve.append((float(agent.history.seconds.sum()), float(share)))
-    agent.train(epochs=4 if small else None, progress=False, callback=look)
+    agent.train(progress=False, callback=look)
     first = {level: next((s for s, share in curve if share >= level), None) for level in (0.99, 0.999)}
-    return dict(first=first, share=curve[-1][1], seconds=curve[-1][0])
+    return dict(first=first, share=curve[-1][1], seconds=curve[-1][0], opened=opened, agent=agent)
+
+
+def spread(found) -> str:
+    "Mean, least and most of what was reached."
+    there = [v for v in found if v is not None]
+    often = f" ({len(there)} of {len(found)})" if len(there) < len(found) else ""
+    if len(there) < 2: return f"{there[0]:.2f}{often}" if there else "never"
+    return f"{np.mean(there):.2f}, {min(there):.2f} to {max(there):.2f}{often}"
+
+
+def settings(small: bool, precision: str = "float32", **changes) -> PPOConfig:
+    return PPOConfig(precision=precision, eval_every=10**9, **changes, **(dict(epochs=4) if small else {}))
 
 
 def all_training(device, precisions, seeds: int, small: bool) -> list[dict]:
-    rows = []
-    for precision in precisions:
-        training(device, precision, 0, True)  # the first call starts the libraries
-        found = [training(device, precision, seed, small) for seed in range(seeds)]
-        def spread(x):
-            there = [v for v in x if v is not None]
-            often = f" ({len(there)} of {len(x)})" if len(there) < len(x) else ""
-            return f"{np.mean(there):.2f}, {min(there):.2f} to {max(there):.2f}{often}" if there else "never"
-        rows.append({"precision": precision, "share at the end": f"{np.mean([f['share'] for f in found]):.5f}",
+    of, rows = market(small), []
+    tried = [("default", device, p, {}) for p in precisions]
+    tried += [("64 days, 128 steps", device, p, LARGER) for p in precisions]
+    tried += [("two columns, 64 days, 128 steps", device, "float32", dict(features="level", **LARGER))]
+    if device.type != "cpu": tried.insert(0, ("default", torch.device("cpu"), "float32", {}))
+    for name, where, precision, changes in tried:
+        warm = PPOConfig(precision=precision, eval_every=10**9, epochs=4, **changes)
+        training(market(True), warm, 0, where)  # the first call starts the libraries
+        found = [training(of, settings(small, precision, **changes), seed, where, 3) for seed in range(seeds)]
+        rows.append({"settings": name, "on": "GPU" if where.type == "cuda" else "processor", "precision": precision,
+                     "share at the end": f"{np.mean([f['share'] for f in found]):.5f}",
                      "worst": f"{min(f['share'] for f in found):.5f}",
                      "s to 0.99": spread([f["first"][0.99] for f in found]),
                      "s to 0.999": spread([f["first"][0.999] for f in found]),
                      "s in all": spread([f["seconds"] for f in found])})
+        print(rows[-1], file=sys.stderr, flush=True)
     return rows
+
+
+# ---- rounds of every size ----
+def seconds_of_a_round(device, precision: str, N: int, width: int, threads: int, rounds: int) -> tuple[float, int]:
+    "Median time of a round of 8 days whose stocks nearly all hold, the first not counted; and its rows."
+    config = PPOConfig(precision=precision, hidden=width, initial_exit=0.001, lr=1e-9, eval_every=10**9,
+                       refresh_until=0, epochs=rounds + 1)
+    panel = IntradayPanel.synthetic(D=16, N=N)
+    agent = FactorizedPPOEOD.from_panel(panel, config=config, device=device, threads=threads)
+    agent.train(progress=False)
+    return statistics.median(agent.history.seconds[1:]), len(agent._sample.stock)
+
+
+def all_rounds(device, precisions, small: bool) -> list[dict]:
+    sizes = [(50, 16)] if small else [(800, 32), (5000, 32), (20000, 32), (800, 256), (5000, 256)]
+    rows, cpu = [], torch.device("cpu")
+    for N, width in sizes:
+        own, count = min(seconds_of_a_round(cpu, "float32", N, width, threads, 3)
+                         for threads in {1, os.cpu_count() or 1})
+        row = {"stocks": f"{N:,}", "width": width, "rows": f"{count:,}", "processor (ms)": f"{1000 * own:.1f}"}
+        for p in precisions:
+            took, _ = seconds_of_a_round(device, p, N, width, 1, 10)
+            row |= {f"{p} (ms)": f"{1000 * took:.1f}", f"{p}: times as fast": f"{own / took:.1f}"}
+        rows.append(row)
+        print(row, file=sys.stderr, flush=True)
+    return rows
+
+
+# ---- a large panel ----
+def large(device, precision: str, small: bool) -> dict:
+    "One training on 10^8 stock-snapshots, whose features are made on the processor round by round; then all is judged."
+    of = train, _, _ = market(small, D=2520, N=5000, test=20)
+    if device.type == "cuda": torch.cuda.reset_peak_memory_stats(device)
+    got = training(of, settings(small, precision), 0, device, every=5)
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+    features, policy = got["agent"].features, got["agent"].policy
+    eight = train[:8]
+    made = seconds_of(lambda: features(eight), torch.device("cpu"), 5)
+    start, paid = clock(device), []
+    for days in day_blocks(train.shape, 2**21): paid.append(payoff(train[days], policy.exit_steps(train[days])).sum())
+    judged = clock(device) - start
+    assert np.isfinite(paid).all()
+    return {"precision": precision, "stock-snapshots": f"{np.prod(train.shape):,}", "open (s)": f"{got['opened']:.2f}",
+            "s to 0.99": spread([got["first"][0.99]]), "s to 0.999": spread([got["first"][0.999]]),
+            "s in all": f"{got['seconds']:.2f}", "share at the end": f"{got['share']:.5f}",
+            "a round (ms)": f"{1000 * got['agent'].history.seconds.median():.0f}",
+            "its features (ms)": f"{1000 * made:.0f}", "peak on the GPU (MB)": f"{peak / 1e6:.0f}",
+            "decide and judge all (s)": f"{judged:.1f}"}
 
 
 # ---- the update ----
@@ -155,24 +230,32 @@ def report(device, seeds: int, small: bool) -> str:
     precisions = [p for p in ("float32", "bf16") if p == "float32" or has_bf16(device)]
     copy = bandwidth(device, 16 if small else 1024)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "the processor, tiny sizes"
-    return (f"{name}; a plain copy moves {copy / 1e9:.0f} GB/s, reading and writing.\n\n"
-            f"Training, default recipe and data, {seeds} seeds (mean, least to most), as a share of the exact optimum "
-            f"on the held-out days:\n\n{table(all_training(device, precisions, seeds, small))}\n\n"
-            "One step of the optimizer over all rows of a rollout, against the floors that memory traffic sets:\n\n"
-            f"{table(all_updates(device, precisions, copy, small))}")
+    parts = [f"{name}; a plain copy moves {copy / 1e9:.0f} GB/s, reading and writing."]
+    def add(words, rows):
+        parts.append(f"{words}\n\n{table(rows)}")
+        print(parts[-1], file=sys.stderr, flush=True)
+    add("**One step of the optimizer** over all rows of a rollout, against the floors that memory traffic sets:",
+        all_updates(device, precisions, copy, small))
+    add("**A round** (8 days simulated, one pass of updates) in which nearly all stocks hold, default recipe, on the "
+        "processor (1 thread or all, the sooner) and on the GPU:", all_rounds(device, precisions, small))
+    add(f"**Training**, default data, {seeds} seeds (mean, least to most), as a share of the exact optimum on the "
+        "held-out days:", all_training(device, precisions, seeds, small))
+    add("**A large panel**, default recipe and market, one seed; features are made on the processor, a round at a "
+        "time, and judged are 20 further days:", [large(device, p, small) for p in precisions])
+    return "\n\n".join(parts)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, ...; cpu is a trial run, tiny and not recorded")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     device = torch.device(args.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         print("There is no CUDA GPU here, or this torch was built without CUDA: nothing was measured", file=sys.stderr)
         sys.exit(2)
     if device.type == "cpu": print(report(device, 1, True))
-    else: print(write_section("On a GPU", COMMAND, report(device, args.seeds, False), torch.get_num_threads()))
+    else: print(write_section("On a GPU", COMMAND, report(device, args.seeds, False), 1))
 
 
 if __name__ == "__main__": main()

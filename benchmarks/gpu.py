@@ -1,7 +1,8 @@
 """On a CUDA GPU: training to 0.999 of the optimum, rounds of every size, 10^8 stock-snapshots, and the memory's floor.
 
-The processor beside it is that of the same machine, with 1 thread or all of its cores, whichever is sooner. The update is measured on one large minibatch of stock rows, forward, backward and optimizer step, and held against two
-floors, both computed from the bandwidth that a plain copy attains on the same device:
+The processor beside it is that of the same machine, with 1 thread or all of its cores, whichever is sooner. The update
+is measured on one large minibatch of stock rows, forward, backward and optimizer step, and held against two floors,
+both computed from the bandwidth that a plain copy attains on the same device:
 
 - of its operations: each of them reads its inputs and writes its outputs once, as unfused tensor operations have to;
 - of its data: rows, actions, advantages are read once and nothing else moves, as one fused kernel could at best.

@@ -7,7 +7,8 @@ both computed from the bandwidth that a plain copy attains on the same device:
 - of its operations: each of them reads its inputs and writes its outputs once, as unfused tensor operations have to;
 - of its data: rows, actions, advantages are read once and nothing else moves, as one fused kernel could at best.
 
-    python benchmarks/gpu.py                  needs a CUDA GPU; without one it says so and ends with status 2
+    python benchmarks/gpu.py                  needs a CUDA GPU; without one it says so and ends with status 2;
+                                              recorded in RESULTS.md, and the rounds in gpu.csv
     python benchmarks/gpu.py --device cpu     the same code on the processor, tiny, printed and not recorded
 """
 from __future__ import annotations
@@ -18,8 +19,10 @@ import statistics
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from results import table, write_section
 
@@ -29,7 +32,7 @@ from eod_exit_ppo.machine import has_bf16
 from eod_exit_ppo.ppo import minibatch_step, minibatches
 from eod_exit_ppo.rollout import chunk_rows
 
-COMMAND = "python benchmarks/gpu.py"
+COMMAND, FILE = "python benchmarks/gpu.py", Path(__file__).with_name("gpu.csv")
 
 
 def clock(device) -> float:
@@ -238,11 +241,12 @@ def report(device, seeds: int, small: bool) -> str:
     add("**One step of the optimizer** over all rows of a rollout, against the floors that memory traffic sets:",
         all_updates(device, precisions, copy, small))
     add("**A round** (8 days simulated, one pass of updates) in which nearly all stocks hold, default recipe, on the "
-        "processor (1 thread or all, the sooner) and on the GPU:", all_rounds(device, precisions, small))
+        "processor (1 thread or all, the sooner) and on the GPU:", rounds := all_rounds(device, precisions, small))
     add(f"**Training**, default data, {seeds} seeds (mean, least to most), as a share of the exact optimum on the "
         "held-out days:", all_training(device, precisions, seeds, small))
     add("**A large panel**, default recipe and market, one seed; features are made on the processor, a round at a "
         "time, and judged are 20 further days:", [large(device, p, small) for p in precisions])
+    if device.type == "cuda": pd.DataFrame([{"GPU": name, **row} for row in rounds]).to_csv(FILE, index=False)
     return "\n\n".join(parts)
 
 

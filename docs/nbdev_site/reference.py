@@ -85,6 +85,14 @@ class Source:
         return self.after(last.end_lineno, column, r"\s*,?\s*") or self.above(node.lineno)
 
 
+    def segment(self, node: ast.AST) -> str:
+        "The text of a node, as it is written; ast.get_source_segment splits the whole text each time."
+        lines = self.lines[node.lineno - 1:node.end_lineno]
+        lines[-1] = lines[-1].encode()[:node.end_col_offset].decode()
+        lines[0] = lines[0].encode()[node.col_offset:].decode()
+        return "\n".join(lines)
+
+
 class _Unquoted(ast.NodeTransformer):
     "Names in quotes, as in list['Panel'], without them."
     def visit_Constant(self, node):
@@ -134,7 +142,7 @@ def _parameters(node: ast.FunctionDef, source: Source, bound: bool) -> list[Para
     for mark, arg, default in _arguments(node, bound):
         kind, words = _said(arg.annotation, source)
         out.append(Parameter((mark if "*" in mark else "") + arg.arg, kind,
-                             "" if default is None else ast.get_source_segment(source.text, default),
+                             "" if default is None else source.segment(default),
                              source.of(arg, default) or words))
     return out
 
@@ -197,7 +205,7 @@ def _fields(node: ast.ClassDef, source: Source) -> list[Parameter]:
         target = item.target if isinstance(item, ast.AnnAssign) else (
             item.targets[0] if isinstance(item, ast.Assign) and "Enum" in {_name(b) for b in node.bases} else None)
         if isinstance(target, ast.Name) and not target.id.startswith("_"):
-            default = "" if item.value is None else ast.get_source_segment(source.text, item.value)
+            default = "" if item.value is None else source.segment(item.value)
             out.append(Parameter(target.id, _text(getattr(item, "annotation", None)), default, source.of(item)))
     return out
 
@@ -238,7 +246,7 @@ def _data(node: ast.Assign | ast.AnnAssign, name: str, source: Source) -> Thing:
         kind, words = _said(source.aliases[name], source)
         return Thing(name, "data", source.of(node) or words, returns=Parameter("type", kind),
                      lines=(node.lineno, node.end_lineno))
-    value = "" if node.value is None else ast.get_source_segment(source.text, node.value)
+    value = "" if node.value is None else source.segment(node.value)
     return Thing(name, "data", source.of(node), value=value, lines=(node.lineno, node.end_lineno),
                  returns=Parameter("type", _text(getattr(node, "annotation", None))))
 

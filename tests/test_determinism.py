@@ -13,7 +13,7 @@ import torch
 
 from eod_exit_ppo import FactorizedPPOEOD, IntradayPanel, PPOConfig, payoff
 
-LONG = float(os.environ.get("EOD_LONG_SECONDS", 8))
+LONG = float(os.environ.get("EOD_LONG_SECONDS", 8 if os.environ.get("EOD_ALL") else 4))
 CODE = """
 import random, sys, numpy as np, torch
 from tests.test_determinism import digest, trained

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from html.parser import HTMLParser
+from pathlib import Path
 
 import nbformat
 import pandas as pd
@@ -38,9 +39,13 @@ def walk(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(walk, tmp_path_factory):
-    out = tmp_path_factory.mktemp("page") / "report.html"
-    make_report(walk, out)
-    return out
+    "Asked for from another folder, by relative paths."
+    folder = tmp_path_factory.mktemp("page")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(walk.parent)
+        out = Path(os.path.relpath(folder / "deep" / "report.html"))
+        make_report(walk.name, out, keep_notebook=folder / "kept.ipynb")
+    return folder / "deep" / "report.html"
 
 
 def test_nothing_from_data_becomes_html(page):
@@ -90,13 +95,11 @@ def test_whatever_a_policy_is_called(name, tmp_path):
     assert scores.loc[name, "gain over holding (bps)"] == f"{1e4 * (own - hold).mean():+,.1f}"
 
 
-def test_from_another_folder_with_relative_paths(walk, tmp_path, monkeypatch):
-    monkeypatch.chdir(walk.parent)
-    make_report(walk.name, tmp_path / "deep" / "report.html", keep_notebook=tmp_path / "kept.ipynb")
+def test_from_another_folder_with_relative_paths(walk, page):
     assert os.listdir(walk.parent) == [walk.name]
-    kept = nbformat.read(tmp_path / "kept.ipynb", as_version=4)
+    kept = nbformat.read(page.parents[1] / "kept.ipynb", as_version=4)
     nbformat.validate(kept)
-    assert (tmp_path / "deep" / "report.html").is_file() and any(c.get("outputs") for c in kept.cells)
+    assert page.is_file() and any(c.get("outputs") for c in kept.cells)
 
 
 def test_runs_in_this_python_whatever_kernel_is_installed(walk, tmp_path, monkeypatch):

@@ -162,8 +162,8 @@ def compare(seed):
 def apart(seed):
     """Compared in a thread of its own, whose stack is short.
 
-    At the depth of a test, a loop that calls can cross the end of a piece of Python 3.11's stack, and then takes a piece
-    from the system and gives it back with each call: four times the time."""
+    At the depth of a test, a loop's calls can cross the end of a piece of Python 3.11's stack, and then each takes a
+    piece from the system and gives it back: ten times the time."""
     with ThreadPoolExecutor(1) as thread: thread.submit(compare, seed).result()
 
 

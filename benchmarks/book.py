@@ -204,15 +204,21 @@ def apart(name, policy, seed, quick):
 
 def shown(rows: pd.DataFrame) -> str:
     "A table per problem: means over seeds, the worst seed, the seconds."
-    parts = []
+    parts = [
+        "Means over the trainings; `worst` is the worst training by the objective, `spread` the standard deviation of "
+        "the daily payoff, `net` the mean and `largest` the largest net exposure of any day and training, as shares of "
+        "one side, `seconds` the processor time of a training. `betas` is a market in which stocks move with the "
+        "market by different amounts, `betas_fresh` a second such market, `one_beta` one in which all move alike, and "
+        "`start` begins from least squares."]
     for name, own in rows.groupby("problem", sort=False):
         lines = []
         for policy, r in own.groupby("policy", sort=False):
             def mean(k, form): return "" if r[k].isna().all() else format(r[k].mean(), form)
+            def largest(x): return "" if x.isna().all() else format(x.max(), ".2%")
             lines.append(dict(policy=policy, objective=mean("objective", ".5f"),
                               worst=f"{r.objective.min():.5f}" if len(r) > 1 else "", payoff=mean("payoff", ".5f"),
                               spread=mean("spread", ".4f"), net=mean("net", ".2%"),
-                              largest=mean("largest_net", ".2%"), seconds=mean("seconds", ".1f")))
+                              largest=largest(r.largest_net), seconds=mean("seconds", ".1f")))
         parts.append(f"**{name}**: `{PROBLEMS[name].objective!r}`\n\n{table(lines)}")
     return "\n\n".join(parts)
 

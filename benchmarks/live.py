@@ -91,7 +91,7 @@ def main() -> None:
                 reached[rows[-1][""]] = np.median(ms)
                 gc.collect()
             rows.append(row(f"{recipe} recipe, policy alone", found[""][1]))
-    met = ", ".join(k for k, v in reached.items() if v <= TARGET) or "none"
+    met = "; ".join(k for k, v in reached.items() if v <= TARGET) or "none"
     text = (f"One decision for {args.stocks:,} stocks, {args.snapshots} snapshots a day, {args.days} days: from a "
             f"Series of prices to the table of exits, nearly every stock still held.\n\n{table(rows)}\n\n"
             f"Median of at most {TARGET} ms: {met}.")

@@ -234,7 +234,7 @@ def report(found, args):
             f"{args.literal_seconds:.0f} s. Memory: the most that the process ever held, imports, data and judging "
             f"included.\n\n{table([row(peer, runs) for peer, runs in found.items()])}")
     if broke := {NAMES[k]: sum(r["broke"] for r in runs) for k, runs in found.items() if any(r["broke"] for r in runs)}:
-        text += "\n\nBroke off with weights that were no numbers any more: " + ", ".join(
+        text += "\n\nStopped because its weights had become NaN: " + ", ".join(
             f"{name}, {n} of its runs" for name, n in broke.items()) + "; what they had reached before is shown."
     pairs = {"on the package's features, against four hand-made ones": ("package_soon", "sb3"),
              "both on the package's features": ("package_soon", "sb3_path"),
@@ -246,9 +246,10 @@ def report(found, args):
     for what, pair in pairs.items():
         if not set(pair) <= set(found): continue
         ours, theirs = (np.mean(sooner(found[k], 0.99)) for k in pair)
-        told.append(f"{what}, {ours:.2f} s and {theirs:.2f} s, {theirs / ours:.1f} times as long")
+        told.append({"time to 0.99 of the optimum": what, "this package (s)": f"{ours:.2f}",
+                     "stable-baselines3 (s)": f"{theirs:.2f}", "ratio": f"{theirs / ours:.1f}"})
     if told: text += (
-        "\n\nTo 0.99 this package and stable-baselines3 take: " + "; ".join(told) + ". The settings of "
+        f"\n\n{table(told)}\n\nThe settings of "
         f"stable-baselines3: {words_of(SB3)}; learning rate falling linearly to 0, ReLU. Those of this package on its "
         f"own features: {words_of(SOON)}; on the hand-made ones: {words_of(FOUR)}. All were picked by hand, as what "
         "was soonest there; the rows of the level features and of the defaults are not.")

@@ -406,11 +406,11 @@ def _about(self: FactorizedPPOEOD):
     days = "none: it can decide, but not train" if p is None else (
         f"{p.D} days x {p.T} snapshots x {p.N} stocks, {p.dates[0]} .. {p.dates[-1]}")
     took = f", {sum(r['seconds'] for r in rows):.1f} s" if rows else ""
-    judged = [f"payoff {r['eval_payoff']:.6f} per day after epoch {r['epoch']}" for r in rows if "eval_payoff" in r]
+    looks = [f"{r['eval_payoff']:.6f} per day after epoch {r['epoch']}" for r in rows if "eval_payoff" in r]
     return "FactorizedPPOEOD: decides when each stock of a book is exited", [
         ("recipe", f"credit per {c.credit}, {self.features.name} features, width {c.hidden}"), ("panel", days),
         ("learns", repr(self.objective) + ("" if self.limits is None else f" within {self.limits}")),
-        ("trained", f"{len(rows)} epochs{took}"), ("judged", judged[-1] if judged else "not yet")]
+        ("trained", f"{len(rows)} epochs{took}"), ("judged", f"{self.objective!r} {looks[-1]}" if looks else "not yet")]
 
 # %% ../nbs/26_agent.ipynb #e-main
 def main() -> None:

@@ -307,4 +307,4 @@ def load(
     with as_bad_checkpoint(path):
         model = ActorCritic(*state["widths"], state["config"].hidden, state["config"].credit == "stock")
         model.load_state_dict(state["model"])
-    return cls(model.eval(), features, threads, start, limits, state.get("context"))
+    return cls(model.eval(), features, threads, start, limits, state.get("context"), state["config"].balance)

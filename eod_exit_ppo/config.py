@@ -79,7 +79,7 @@ class PPOConfig:
     start_scale: float = positive(10.0)           # of a start from a rule: logit per typical return of its advantage
     balance: float = weight(0.0)                  # logits by which exits answer to each unit of the net they leave
     keep: str = choice("last", "best")            # the network at the end, or the best of the looks at held-out days
-    initial_exit: float | None = inside(None, or_none=True)  # of a fresh policy; None: as it comes, 1/T if T > 13
+    initial_exit: float | None = inside(None, or_none=True)  # of a fresh policy; None: as drawn, 1/T if T > 13
     bn_momentum: float = share(1.0)               # share of the newest data in refreshed BatchNorm statistics
     refresh_until: float = share(0.04)            # statistics are refreshed in this first share of the epochs
     eval_every: int = whole(25)                   # epochs between two looks at the evaluation days

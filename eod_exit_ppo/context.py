@@ -60,8 +60,9 @@ def differences(
     "Where days differ from those that a policy was trained on, a sentence each."
     if not context: return []
     was, now, out = context["snapshots"], panel.times.tolist(), []
-    if len(was) != len(now): out.append(f"the policy was trained on days of {len(was)} snapshots, and this one has "
-                                        f"{len(now)} (times {', '.join(now[:4])}, ...): its decisions are not tried")
+    if len(was) != len(now): out.append(f"the policy was trained on days of {len(was)} snapshots, and these have "
+                                        f"{len(now)} (times {', '.join(now[:4])}, ...): its decisions on such days "
+                                        "have not been tested")
     elif was != now and _on_the_clock([*was, *now]):
         k = next(k for k, (a, b) in enumerate(zip(was, now)) if a != b)
         out.append(f"the times are not those that the policy was trained on, the first {now[k]} in place of {was[k]}")

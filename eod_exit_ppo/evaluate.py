@@ -267,7 +267,7 @@ def summary(
     """Mean payoff per day of each policy, its gain over holding with a 95% interval, and the smallest gain that these
     days would have shown with a probability of 80%; no interval under 10 days."""
     table = compare({"hold": Hold()} | policies, panel, objective=objective)
-    lines = [f"{'':16}{'payoff per day':>14}   gain over holding, 95% interval, could be seen"]
+    lines = [f"{'':16}{'payoff per day':>14}   gain over holding, 95% interval, detectable"]
     for name, row in table.iterrows():
         seen = "" if np.isnan(row.low) else f"  {row.detectable:.6f}"
         lines.append(_gain_line(name, row["mean"], row.gain, row.low, row.high, seen))

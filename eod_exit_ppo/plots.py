@@ -15,7 +15,6 @@ from .checks import patch, whole_number
 from .data import IntradayPanel
 from .evaluate import break_even, cost_line, exit_boundary, exits_by_name, gain_is_sure, hazard
 from .exits import Exits
-from .objective import payoff
 from .style import COLOURS, colours_of
 
 # %% auto #0
@@ -390,7 +389,7 @@ WORTHS = ("payoff", "eval_payoff", "objective", "held_out")  # metrics that are 
 def plot_history(
     agent: FactorizedPPOEOD,  # trained for an epoch or more
 ):                            # a dict: the matplotlib Axes of each metric
-    "Every logged metric by epoch; the payoff with holding on the evaluation days as a line."
+    "Every logged metric by epoch; what the agent's objective says, with holding on the evaluation days as a line."
     import matplotlib.pyplot as plt
     history, small = agent.history, [m for m in METRICS if m not in WORTHS]
     if not len(history): raise ValueError("there is no history yet: train the agent first")
@@ -400,12 +399,12 @@ def plot_history(
         axes[name].plot(history[name], color=COLOURS["learned"], lw=1.2)
         axes[name].set_title(name, fontsize=9)
     ax, looks = axes["payoff"], history.eval_payoff.dropna()
-    ax.plot(100 * history.payoff, color=COLOURS["other"], lw=1.2, label="training days, drawn exits")
+    ax.plot(100 * history.objective, color=COLOURS["other"], lw=1.2, label="training days, drawn exits")
     ax.plot(100 * looks, "o-", color=COLOURS["learned"], ms=4, label="evaluation days, greedy policy")
     if agent.eval_panel is not None:
-        hold = payoff(agent.eval_panel, Hold().exit_steps(agent.eval_panel)).mean()
+        hold = agent.objective(Exits.of(agent.eval_panel, Hold())).mean()
         ax.axhline(100 * hold, color=COLOURS["hold"], ls="--", label="holding, evaluation days")
-    ax.set(title="payoff and eval_payoff", xlabel="epoch", ylabel="payoff per day (%)")
+    ax.set(title=f"{agent.objective!r}: worth of a day", xlabel="epoch", ylabel="% of one side's capital")
     ax.legend(fontsize=8)
     for name in small[5:]: axes[name].set_xlabel("epoch")
     return axes

@@ -102,11 +102,11 @@ def score_table(
     out = {"policy": t.index, "payoff per day (bps)": t["mean"].map(_bps_said),
            "gain over holding (bps)": t.gain.map(_bps_said),
            "95% interval": [_between(a, b).replace(" ", "\u00a0") for a, b in zip(t.low, t.high)],
-           "could be seen (bps)": t.detectable.map(lambda x: _bps_said(x).lstrip("+")),
+           "smallest detectable gain (bps)": t.detectable.map(lambda x: _bps_said(x).lstrip("+")),
            "gain in sample (bps)": in_and_out(run.result)["in sample"].reindex(t.index).map(_bps_said),
            "Sharpe, annual": t.sharpe.map("{:.2f}".format), "days above 0 (%)": share("hit_rate"),
            "worst day (%)": share("worst_day"), "largest fall (%)": share("drawdown")}
-    out, none = pd.DataFrame(out).reset_index(drop=True), [c for c in out if re.search("gain|interval|seen", c)]
+    out, none = pd.DataFrame(out).reset_index(drop=True), [c for c in out if re.search("gain|interval", c)]
     out.loc[out.policy == "hold", none] = ""
     return out
 

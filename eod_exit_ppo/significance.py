@@ -45,7 +45,7 @@ def deflated_sharpe(
     tried: int,                    # configurations tried on these days, this one included
     spread: float | None = None,   # standard deviation of their Sharpe ratios, of single days; None: 1 / sqrt(D - 1)
 ) -> float:                        # nan with fewer than 10 days, or where the days are all alike
-    """The probability that the true Sharpe ratio is above zero, given that it is the best of so many tries.
+    """The probability with which the best of so many tries without any gain has a lower Sharpe ratio.
 
     Bailey and Lopez de Prado (2014). Raises ValueError or TypeError if an argument makes no sense."""
     whole_number("tried", tried, 1)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from eod_exit_ppo import (Exits, ExponentialUtility, FactorizedPPOEOD, Impact, IntradayPanel, LeastSquaresMC, Limits,
-                          Neutrality, Payoff, PPOConfig, Risk, Threshold, WalkForward, check_no_lookahead, compare,
-                          payoff, replay, walk_forward)
+from eod_exit_ppo import (Exits, ExponentialUtility, FactorizedPPOEOD, Impact, IntradayPanel, LearnedPolicy,
+                          LeastSquaresMC, Limits, Neutrality, Payoff, PPOConfig, Risk, Threshold, WalkForward,
+                          check_no_lookahead, compare, payoff, replay, walk_forward)
 from eod_exit_ppo.objective import PAYOFF, PanelDays, Term, exited_shares
 from eod_exit_ppo.terms import parse_objective
 
@@ -97,9 +97,10 @@ def test_exits_that_answer_each_other_leave_less_net(balanced, tmp_path):
     alone.balance = 0.0
     assert net(policy) < 0.6 * net(alone)
     balanced.save(tmp_path / "a.pt")
-    again = FactorizedPPOEOD.load(tmp_path / "a.pt").policy
-    assert again.balance == 200.0
-    np.testing.assert_array_equal(again.exit_steps(days), policy.exit_steps(days))
+    for again in (FactorizedPPOEOD.load(tmp_path / "a.pt").policy, LearnedPolicy.load(tmp_path / "a.pt")):
+        assert again.balance == 200.0
+        for draw in (None, 1): np.testing.assert_array_equal(again.exit_steps(days, draw=draw),
+                                                             policy.exit_steps(days, draw=draw))
 
 
 def test_walks_are_told_apart_by_objective(objective, tmp_path):

@@ -244,7 +244,7 @@ def told(call):
 
 
 @pytest.mark.parametrize("how, words", [
-    (dict(times=["10:00", "12:00", "16:00"], date="2030-01-02"), "trained on days of 5 snapshots, and this one has 3"),
+    (dict(times=["10:00", "12:00", "16:00"], date="2030-01-02"), "trained on days of 5 snapshots, and these have 3"),
     (dict(times=["9:45", *TIMES[1:]], date="2030-01-02"), "the first 9:45 in place of 10:00"),
     (dict(), "1 of 1 days were trained on"),
     (dict(date="2030-01-02"), "no costs were given: those that the policy was trained with are used"),

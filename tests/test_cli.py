@@ -87,6 +87,7 @@ def test_a_terminal_sees_the_progress(tmp_path):
     assert [line[:9] for line in shown if line.startswith("Epoch ")] == ["Epoch 025", "Epoch 050"]
 
 
+@pytest.mark.slow  # 63_cli does the same, and test_offline makes a report
 def test_from_bars_to_a_walk_and_its_report(tmp_path, here):
     "The whole way of a user who never opens Python, fits in processes of their own, the walk interrupted by nothing."
     bars = synthetic_bars(days=30, tickers=8, every="30min", edge=0.5)

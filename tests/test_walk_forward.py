@@ -63,6 +63,7 @@ def test_a_killed_worker(panel, serial, tmp_path):
 
 
 @NEEDS_SIGNALS
+@pytest.mark.slow
 def test_a_fit_that_always_kills_its_worker(panel, tmp_path):
     fits = {"deadly": dying(tmp_path / "mark", always=True)}
     settings = {**SETTINGS, "splitter": WalkForward(train=16, test=20), "seeds": 1, "folder": tmp_path / "walk"}

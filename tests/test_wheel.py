@@ -52,20 +52,40 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
     assert any(n.endswith("licenses/LICENSE") for n in names)
 
 
+MODULES = [p.stem for p in (ROOT / "eod_exit_ppo").glob("[!_]*.py")]
+
+
+def test_the_unpacked_wheel_needs_no_development_tools(wheel, tmp_path):
+    "In this environment, where the tools are there and may not be imported."
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    code = f"""
+import importlib, sys
+sys.path.insert(0, {str(tmp_path)!r})
+sys.modules.update(dict.fromkeys({DEVELOPMENT_ONLY}))
+for m in {MODULES}: importlib.import_module('eod_exit_ppo.' + m)
+import eod_exit_ppo
+assert eod_exit_ppo.__file__.startswith({str(tmp_path)!r}), eod_exit_ppo.__file__
+sys.modules['eod_exit_ppo.cli'].app(['--help'])
+"""
+    help_text = call(sys.executable, "-I", "-c", code, cwd=tmp_path)
+    assert all(word in help_text for word in ("demo", "train", "evaluate"))
+
+
+@pytest.mark.slow
 def test_imports_without_the_development_tools(python, tmp_path):
-    modules = [p.stem for p in (ROOT / "eod_exit_ppo").glob("[!_]*.py")]
     code = f"""
 import importlib, importlib.util, eod_exit_ppo
 assert 'site-packages' in eod_exit_ppo.__file__, eod_exit_ppo.__file__
 there = [m for m in {DEVELOPMENT_ONLY} if importlib.util.find_spec(m)]
 assert not there, f'not needed, but there: {{there}}'
-for m in {modules}: importlib.import_module('eod_exit_ppo.' + m)
+for m in {MODULES}: importlib.import_module('eod_exit_ppo.' + m)
 print(eod_exit_ppo.__version__)
 """
     version = call(python, "-I", "-c", code, cwd=tmp_path).strip()
     assert f"version = {version}" in (ROOT / "settings.ini").read_text().splitlines()
 
 
+@pytest.mark.slow
 def test_command_line_answers(python, tmp_path):
     for command in ([python.parent / "eod-exit-ppo"], [python, "-I", "-m", "eod_exit_ppo"]):
         help_text = call(*command, "--help", cwd=tmp_path)

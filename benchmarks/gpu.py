@@ -75,10 +75,9 @@ def training(of, config, seed: int, device, every: int = 1) -> dict:
     train, days, best = of
     start = clock(device)
     agent = FactorizedPPOEOD.from_panel(train, days, config=config, seed=seed, device=device)
-    opened, curve, looks = clock(device) - start, [], [0]
+    opened, curve = clock(device) - start, []
     def look(agent):
-        looks[0] += 1
-        if looks[0] % every and looks[0] < config.epochs: return
+        if (done := len(agent.history)) % every and done < config.epochs: return
         share = payoff(days, agent.policy.exit_steps(days)).mean() / best
         curve.append((float(agent.history.seconds.sum()), float(share)))
     agent.train(progress=False, callback=look)
@@ -94,7 +93,7 @@ def spread(found) -> str:
     return f"{np.mean(there):.2f}, {min(there):.2f} to {max(there):.2f}{often}"
 
 
-def settings(small: bool, precision: str = "float32", **changes) -> PPOConfig:
+def settings(small: bool, precision: str, **changes) -> PPOConfig:
     return PPOConfig(precision=precision, eval_every=10**9, **changes, **(dict(epochs=4) if small else {}))
 
 
@@ -105,8 +104,7 @@ def all_training(device, precisions, seeds: int, small: bool) -> list[dict]:
     tried += [("two columns, 64 days, 128 steps", device, "float32", dict(features="level", **LARGER))]
     if device.type != "cpu": tried.insert(0, ("default", torch.device("cpu"), "float32", {}))
     for name, where, precision, changes in tried:
-        warm = PPOConfig(precision=precision, eval_every=10**9, epochs=4, **changes)
-        training(market(True), warm, 0, where)  # the first call starts the libraries
+        training(market(True), settings(True, precision, **changes), 0, where)  # the first call starts the libraries
         found = [training(of, settings(small, precision, **changes), seed, where, 3) for seed in range(seeds)]
         rows.append({"settings": name, "on": "GPU" if where.type == "cuda" else "processor", "precision": precision,
                      "share at the end": f"{np.mean([f['share'] for f in found]):.5f}",

@@ -42,6 +42,7 @@ def test_all_of_a_folder(run):
     assert "fails.ipynb, cell 2 (id fails-1)" in err and "----> 1 def f(): return 1 / 0" in err
 
 
+@pytest.mark.slow
 def test_one_alone_has_a_kernel_of_its_own(run):
     "All but the last cell run; that one is slow, and is asked for."
     status, out, err = run("nbs/good.ipynb", "--slow")

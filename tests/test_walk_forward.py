@@ -228,6 +228,7 @@ def test_an_edited_helper_is_not_served_from_a_folder(panel, rules, tmp_path):
     assert (edited.exit_steps["edited"] == 2).all() and edited.tried == 2
 
 
+@pytest.mark.slow
 def test_a_worker_that_has_older_code_keeps_nothing(panel, rules, tmp_path):
     settings = {**SETTINGS, "name": None, "jobs": 2, "folder": tmp_path / "walk"}
     assert (walk_forward(panel, policies={"mine": rules.fit}, **settings).exit_steps["mine"] == 1).all()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from eod_exit_ppo import ExitAt, Hold, IntradayPanel, LeastSquaresMC
-from eod_exit_ppo.plots import book_still, plot_book
+from eod_exit_ppo.play import book_still, plot_book
 
 PANEL = IntradayPanel.synthetic(D=3, T=5, N=40)
 STEPS = LeastSquaresMC.fit(PANEL).exit_steps(PANEL)

@@ -113,7 +113,7 @@ def test_every_public_name_is_found_first(tab, host, trouble):
 
 
 @pytest.mark.parametrize("words, wanted", [
-    ("transaction costs", "nbs/03_exits#transaction-costs"), ("half day", "nbs/44_sessions#half-days"),
+    ("transaction costs", "nbs/03_exits#transaction-costs"), ("half day", "nbs/45_sessions#half-days"),
     ("resume", "nbs/27_checkpoint"), ("payoff", "reference/objective#eod_exit_ppo.objective.payoff")])
 def test_words_of_the_desk_are_found(tab, host, trouble, words, wanted):
     "Among the first pages is the one that is about it, and what is shown of each are clean words."

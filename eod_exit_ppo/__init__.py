@@ -6,9 +6,11 @@ import gc
 _collecting = gc.isenabled()
 gc.disable()  # nothing of what is imported is garbage, and to look for some takes a fifth of the time
 try:
-    from . import checkpoint, fills, frames  # noqa: F401  methods of the agent, of the live day and of the panel
-    from .agent import METRICS, FactorizedPPOEOD, main
-    from .baselines import ExactOptimum, ExitAt, Hindsight, Hold, LeastSquaresMC, LevelRule, Threshold
+    # methods of the agent, of the live day and of the panel
+    from . import checkpoint, fills, frames, play, storage  # noqa: F401
+    from .agent import FactorizedPPOEOD, main
+    from .baselines import (
+        ExactOptimum, ExitAt, Hindsight, Hold, LeastSquaresMC, LevelRule, Threshold)
     from .data import IntradayPanel, make_synthetic_data
     from .direct import DirectGradient
     from .env import ExitEnv, ExitVectorEnv
@@ -22,7 +24,7 @@ try:
     from .model import ActorCritic
     from .exits import Exits, exposure, first_exit, may_act
     from .objective import Objective, Payoff, Term, payoff
-    from .config import PPOConfig
+    from .config import METRICS, PPOConfig
     from .plots import plot_history
     from .policy import LearnedPolicy
     from .sb3 import from_sb3

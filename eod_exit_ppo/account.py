@@ -15,9 +15,12 @@ __all__ = ['REASONS', 'Report']
 # %% ../nbs/44_account.ipynb #e-reasons
 REASONS = {
     "in the book": "the stock-day has a signal and a prior close: its bars set its marks",
-    "prior close": "the last bar of a stock-day that is itself left out, used as the next session's prior close",
-    "jump within the day": "further than max_gap from the stock-day's last price that was believed: no price",
-    "no volume": "a bar of volume 0 or none: a halt, or a gap filled with the last price, and no_volume='drop'",
+    "prior close": ("the last bar of a stock-day that is itself left out, "
+                    "used as the next session's prior close"),
+    "jump within the day": ("further than max_gap from the stock-day's last price "
+                            "that was believed: no price"),
+    "no volume": ("a bar of volume 0 or none: a halt, or a gap filled with the last price, "
+                  "and no_volume='drop'"),
     "same bar twice": "the same date, time, ticker and price again; counted once",
     "no price": "a row without a trade (blank, or a price of zero), and on_blank='skip'",
     "not a session": "the calendar has no session on that date",
@@ -26,18 +29,27 @@ REASONS = {
     "half day": "the session closes early, and half_days='drop'",
     "no signal": "the signals have no number for that date and ticker",
     "no weight": "there is a signal, but the weights have no number",
-    "previous session missing": "the file has no bars on the session before, so the prior close is unknown",
-    "previous session cut short": "the session before breaks off before its close, and cut_short='drop'",
+    "previous session missing": ("the file has no bars on the session before, "
+                                 "so the prior close is unknown"),
+    "previous session cut short": ("the session before breaks off before its close, "
+                                   "and cut_short='drop'"),
     "no prior close": "the file has the session before, but not this ticker on it",
-    "overnight gap": "the first price is further than max_gap from the prior close: a split or an error",
-    "late overnight gap": "the same, seen after the first snapshot: stays in the book at its prior close, unquoted",
-    "hole in the file": "less than min_bars of the day's book has any bar in the session; the day is left out",
-    "few stocks quoted": "less than min_quoted of the book had a price by the first snapshot; the day is left out",
+    "overnight gap": ("the first price is further than max_gap from the prior close: "
+                      "a split or an error"),
+    "late overnight gap": ("the same, seen after the first snapshot: "
+                           "stays in the book at its prior close, unquoted"),
+    "hole in the file": ("less than min_bars of the day's book has any bar in the session; "
+                         "the day is left out"),
+    "few stocks quoted": ("less than min_quoted of the book had a price by the first snapshot; "
+                          "the day is left out"),
     "not in the file": "a row of a table given beside the bars whose date or ticker has no bars",
     "out of order": "bars of a stock-day that came after a later one; sorted",
-    "explained overnight move": "further than max_gap overnight, but the adjustments have a factor for it: in the book",
-    "large overnight move": "in the book, but further than list_gap overnight: an event that a table should know?",
-    "no bar that day": "in the book, without a bar all day: it counts at its prior close, as on the real day",
+    "explained overnight move": ("further than max_gap overnight, "
+                                 "but the adjustments have a factor for it: in the book"),
+    "large overnight move": ("in the book, but further than list_gap overnight: "
+                             "an event that a table should know?"),
+    "no bar that day": ("in the book, without a bar all day: it counts at its prior close, "
+                        "as on the real day"),
     "early close": "half day that was kept: no exit after its close, the last bar is the close",
     "late open": "the session opens late: no price before",
     "break at noon": "the exchange rests: no exit at the snapshots within",
@@ -50,9 +62,9 @@ REASONS = {
 @dataclass(frozen=True, eq=False, repr=False)
 class Report:
     "What became of every row: used, left out (why, when, which ticker) or repaired."
-    table: pd.DataFrame             # of, fate, reason, date, ticker, rows, detail: one line per stock-day and reason
-    gaps: pd.DataFrame              # date, ticker, prior_close, first_price, ratio of each overnight gap left out
-    settings: dict                  # what was given and what was inferred
+    table: pd.DataFrame  # of, fate, reason, date, ticker, rows, detail per stock-day and reason
+    gaps: pd.DataFrame   # date, ticker, prior_close, first_price, ratio of overnight gaps left out
+    settings: dict       # what was given and what was inferred
 
     def to_frame(self) -> pd.DataFrame:
         "All of it, a line for each reason and stock-day."
@@ -61,22 +73,26 @@ class Report:
     def rows(self, fate: str | None = None, of: str = "bars") -> int:
         "Rows in ('used' + 'left out'), or those with one fate."
         t = self.table[self.table["of"] == of]
-        return int(t.loc[t["fate"].isin(["used", "left out"] if fate is None else [fate]), "rows"].sum())
+        return int(t.loc[t["fate"].isin(["used", "left out"] if fate is None else [fate]),
+                         "rows"].sum())
 
     def summary(self) -> pd.DataFrame:
         "A row for each fate and reason: rows, stock-days, days, and the first case."
-        t = self.table.assign(first=self.table["date"].astype(str) + " " + self.table["ticker"].astype(str))
+        t = self.table.assign(
+            first=self.table["date"].astype(str) + " " + self.table["ticker"].astype(str))
         t = t.groupby(["of", "fate", "reason"], observed=True, sort=True)
         return t.agg(rows=("rows", "sum"), stock_days=("rows", "size"), days=("date", "nunique"),
                      first=("first", "first"))
 
     def _head(self):
-        rows = f"bars: {self.rows():,} rows = {self.rows('used'):,} used + {self.rows('left out'):,} left out"
+        rows = (f"bars: {self.rows():,} rows = {self.rows('used'):,} used + "
+                f"{self.rows('left out'):,} left out")
         return "; ".join([rows, *(f"{k} {v}" for k, v in self.settings.items())])
 
     def __repr__(self) -> str: return f"Report ({self._head()})\n{self.summary().to_string()}"
 
-    def _repr_html_(self) -> str: return f"<p>{html.escape(self._head())}</p>{self.summary().to_html(escape=True)}"
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self._head())}</p>{self.summary().to_html(escape=True)}"
 
 # %% ../nbs/44_account.ipynb #e-as-dates
 def as_dates(day):
@@ -89,14 +105,16 @@ class AccountLines:
     def __init__(self, bars): self.bars, self.lines = bars, []
 
     def add(self, of, fate, reason, stock_day, rows=1, detail=""):
-        "One line for each stock-day given; `reason`, `rows` and `detail` may differ from line to line."
+        "One line per stock-day given; `reason`, `rows` and `detail` may differ from line to line."
         day, ticker = self.bars.names(stock_day)
-        lines = dict(of=of, fate=fate, reason=reason, date=as_dates(day), ticker=ticker.astype(object),
-                     rows=np.broadcast_to(rows, len(day)), detail=detail)
+        lines = dict(of=of, fate=fate, reason=reason, date=as_dates(day),
+                     ticker=ticker.astype(object), rows=np.broadcast_to(rows, len(day)),
+                     detail=detail)
         if len(day): self.lines.append(pd.DataFrame(lines))
 
     def table(self):
         table = pd.concat(self.lines, ignore_index=True)
-        for k, order in (("of", None), ("fate", ["used", "left out", "repaired", "noted"]), ("reason", list(REASONS))):
+        for k, order in (("of", None), ("fate", ["used", "left out", "repaired", "noted"]),
+                         ("reason", list(REASONS))):
             table[k] = pd.Categorical(table[k], order)
         return table.sort_values(["of", "fate", "reason", "date", "ticker"], ignore_index=True)

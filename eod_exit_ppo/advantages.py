@@ -21,25 +21,27 @@ __all__ = ['FEW', 'gae', 'standardize', 'Credit', 'book_credit', 'typical_return
 def _check(rewards, **others) -> None:
     "Raise where the shapes differ, there is no step, or a mask is no mask."
     if rewards.ndim == 0 or len(rewards) == 0:
-        raise ValueError(f"rewards has shape {tuple(rewards.shape)}: give (T, ...) with at least one step")
+        raise ValueError(
+            f"rewards has shape {tuple(rewards.shape)}: give (T, ...) with at least one step")
     for name, x in others.items():
         if x.shape != rewards.shape:
-            raise ValueError(f"{name} has shape {tuple(x.shape)}, rewards {tuple(rewards.shape)}: give the same")
+            raise ValueError(
+                f"{name} has shape {tuple(x.shape)}, rewards {tuple(rewards.shape)}: give the same")
         if name != "values" and x.dtype != torch.bool:
             raise TypeError(f"{name} has dtype {x.dtype}: give booleans")
 
 # %% ../nbs/23_advantages.ipynb #e-gae
 def gae(
-    rewards: torch.Tensor,   # (T, ...) reward of each step; time first, any shape of credit behind it
+    rewards: torch.Tensor,   # (T, ...) reward of each step; time first, any shape of credit behind
     values: torch.Tensor,    # (T, ...) V of the state before each step
     terminal: torch.Tensor,  # (T, ...) bool, True where nothing follows the step
     gamma: float = 1.0,      # discount per step
     lam: float = 0.95,       # 0: one step and then V; 1: the whole way, V only as the baseline
-    decided: torch.Tensor | None = None,  # (T, ...) bool, False where no decision was made: passed over; None: all were
+    decided: torch.Tensor | None = None,  # (T, ...) bool, False: undecided, passed over; None: all
 ) -> tuple[torch.Tensor, torch.Tensor]:   # adv and ret, (T, ...) each; 0 where nothing was decided
-    """Generalized advantage estimates and value targets (Schulman et al. 2016, eq. 16), not standardized.
+    """Generalized advantages and value targets (Schulman et al. 2016, eq. 16), not standardized.
 
-    Raises ValueError where the shapes differ or there is no step, TypeError where a mask is not boolean."""
+    Raises ValueError if shapes differ or there is no step, TypeError if a mask is not boolean."""
     decided = torch.ones_like(terminal) if decided is None else decided
     _check(rewards, values=values, terminal=terminal, decided=decided)
     adv, V, A = torch.zeros_like(values), torch.zeros_like(values[0]), torch.zeros_like(values[0])
@@ -61,7 +63,7 @@ def standardize(
 # %% ../nbs/23_advantages.ipynb #e-credit
 @dataclass
 class Credit:
-    "What an update learns from: one entry per step of a book, or one per row, that is a stock at a step."
+    "What an update learns from: one entry per step of a book, or one per row, a stock at a step."
     adv: torch.Tensor     # (S,) or (R,) advantage, over one number for all
     ret: torch.Tensor     # the same shape, value target, in the unit of the values
     value: torch.Tensor   # the same shape, V at the time of the rollout
@@ -80,7 +82,7 @@ def book_credit(
     config: PPOConfig,  # gamma, lam, adv_norm
     objective: Term = PAYOFF,  # what a day is worth
 ) -> Credit:            # one entry per step
-    "One advantage per step: what the day was worth, standardized over the rollout, is the reward of its last step."
+    "One advantage per step: the day's worth, standardized over the rollout, rewards its last step."
     (T, B, _), config = ro.shape, config.of_days(ro.shape[0])
     values = ro.book_value.view(T, B)
     rewards, terminal = torch.zeros_like(values), torch.zeros_like(values, dtype=torch.bool)
@@ -92,23 +94,24 @@ def book_credit(
 # %% ../nbs/23_advantages.ipynb #e-unit
 def typical_return(
     panel: IntradayPanel,  # the days that are trained on
-) -> float:                # root mean square of the returns to the close, weighted by capital; 1 if there are none
+) -> float:                # root mean square return to the close, weighted by capital; 1 if none
     "The unit in which rewards and values are learned, so that they are neither tiny nor huge."
     total = capital = 0.0
     for days in day_blocks(panel.shape):
         part = panel[days]
-        w, r = np.abs(normalize_neutral(part.weights)).astype(np.float64), part.marks()[:, -1].astype(np.float64)
+        w, r = (np.abs(normalize_neutral(part.weights)).astype(np.float64),
+                part.marks()[:, -1].astype(np.float64))
         total, capital = total + (w * r * r).sum(), capital + w.sum()
     return math.sqrt(total / capital) if total > 0 else 1.0
 
 # %% ../nbs/23_advantages.ipynb #e-very-long
 def _against_now(ro, ret, now):
-    "(R,) the advantages of targets against an exit now, in place of V; V counts as much as an exit is likely."
+    "(R,) advantages of targets against an exit now, not V; V counts as much as an exit is likely."
     chance = ro.logp.exp()
     return ret - torch.lerp(now, ro.stock_value, torch.where(ro.action > 0, chance, 1 - chance))
 
 # %% ../nbs/23_advantages.ipynb #e-stock
-FEW = 32  # stocks; in a book of so many each exit's credit is the exact difference, unless told otherwise
+FEW = 32  # stocks; up to so many, each exit's credit is the exact difference, unless told otherwise
 
 def stock_credit(
     ro: Rollout,        # R rows
@@ -116,15 +119,17 @@ def stock_credit(
     unit: float,        # a return of this size counts as 1 in rewards and values
     objective: Term = PAYOFF,  # what a day is worth
 ) -> Credit:            # one entry per row
-    "One advantage per stock and step: the objective's credit at the exit is its reward, its weight what it counts."
+    "One advantage per stock and step: the objective's credit at exit as reward, counted by weight."
     days, exits, config = ro.days, ro.dense(ro.exited), config.of_days(ro.shape[0])
     exact = config.marginal == "exact" or config.marginal == "auto" and ro.shape[2] <= FEW
-    def in_units(credit): return (credit(ro.shares, days) * (torch.ones_like(days.weight[0, 0]) / unit)).transpose(0, 1)
+    def in_units(credit): return (
+        credit(ro.shares, days) * (torch.ones_like(days.weight[0, 0]) / unit)).transpose(0, 1)
     now = in_units(objective.credit)
     worth = in_units(objective.difference) if exact else now
     terminal = exits.clone()
     terminal[-1] = True
-    adv, ret = gae(worth * terminal, ro.dense(ro.stock_value), terminal, config.gamma, config.lam, ro.acted)
+    adv, ret = gae(worth * terminal, ro.dense(ro.stock_value), terminal, config.gamma, config.lam,
+                   ro.acted)
     weight = days.weight.abs().view(-1)[ro.cell % days.weight.numel()]
     adv, ret = (x.reshape(-1)[ro.cell] for x in (adv, ret))
     if ro.shape[0] > VERY_LONG_DAY: adv = _against_now(ro, ret, now.reshape(-1)[ro.cell])
@@ -146,4 +151,5 @@ def give_credit(
     objective: Term = PAYOFF,  # what a day is worth
 ) -> Credit:
     "The credit that the config asks for: of each stock, or of the book."
-    return stock_credit(ro, config, unit, objective) if config.credit == "stock" else book_credit(ro, config, objective)
+    return (stock_credit(ro, config, unit, objective) if config.credit == "stock"
+            else book_credit(ro, config, objective))

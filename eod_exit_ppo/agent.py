@@ -16,49 +16,31 @@ import torch
 from tqdm.auto import tqdm
 from .advantages import Credit, explained_var, give_credit, typical_return
 from .checks import patch, whole_number
-from .config import PPOConfig
+from .config import METRICS, PPOConfig
 from .context import training_context
 from .data import IntradayPanel, Shown, make_synthetic_data
 from .exits import Exits
 from .features import FeatureSet, feature_set
 from .limits import Limits, checked_limits
 from .machine import dtype_of, on_own_threads, pick_device, progress_bar, stopping
-from .model import (LONG_DAY, ActorCritic, first_chance, fold_model, nothing_to_add,
-                                 refresh_statistics, start_at)
+from .model import (LONG_DAY, ActorCritic, StartRule, first_chance, fold_model,
+                                nothing_to_add, refresh_statistics, start_at)
 from .objective import Term
 from .policy import LearnedPolicy, check_widths, not_finite
 from .ppo import adam, ppo_update
-from .rollout import Days, Rollout, StartRule, rollout, sample_rows, sub_books
+from .rollout import Days, Rollout, rollout, sample_rows, sub_books
 from .terms import as_objective
 
 # %% auto #0
-__all__ = ['METRICS', 'FactorizedPPOEOD', 'main']
-
-# %% ../nbs/26_agent.ipynb #e-metrics
-METRICS = dict(
-    payoff="mean payoff of the epoch's sampled days, as a share of one side's capital",
-    objective="mean worth of the epoch's sampled days: what is learned",
-    held_out="mean worth of the greedy policy on the training days held out by keep=\"best\", in epochs with a look",
-    eval_payoff="mean worth of the greedy policy on evaluation days; missing in epochs without a look",
-    approx_kl="mean of ratio - 1 - log(ratio) over the update: how far the policy has moved",
-    clipfrac="share of ratios further than clip_coef from 1: how much of the data has reached the clip",
-    explained_var="1 - Var(target - value) / Var(target): 1 is a perfect value, 0 no better than a constant",
-    entropy="mean entropy of an exit decision in nats; 0.69 is a coin, 0 a certainty",
-    saturated="share of decisions with an exit probability below 0.001 or above 0.999",
-    grad_norm="mean length of the gradient before it is clipped",
-    pi_loss="mean of the clipped surrogate, as a loss; at the start of an update it is minus the mean advantage",
-    v_loss="half the mean squared error of the value, in the unit of the values",
-    lr="learning rate of the epoch",
-    seconds="wall time of the epoch, without the look at the evaluation days",
-)
+__all__ = ['FactorizedPPOEOD', 'main']
 
 # %% ../nbs/26_agent.ipynb #e-helpers
 def _hold_out(panel, n_train_days):
     "The days to train on and the days to judge by: the last third, unless told otherwise."
     if n_train_days is None:
         if panel.D < 3:
-            warnings.warn(f"{panel.D} days are too few to hold any out: the agent is judged on its training days",
-                          UserWarning, stacklevel=3)
+            warnings.warn(f"{panel.D} days are too few to hold any out: the agent is judged on its "
+                          "training days", UserWarning, stacklevel=3)
             return panel, panel
         n_train_days = panel.D - panel.D // 3
     return (panel, panel) if n_train_days == panel.D else panel.split(n_train_days)
@@ -67,7 +49,8 @@ def _hold_out(panel, n_train_days):
 def _days_to_train_on(panel, config) -> int:
     "All of the panel's days, or with keep=\"best\" the first three quarters."
     if config.keep == "last" or panel is None: return len(panel or ())
-    if len(panel) < 4: raise ValueError(f"keep is 'best', but the panel has {len(panel)} days: give at least 4")
+    if len(panel) < 4:
+        raise ValueError(f"keep is 'best', but the panel has {len(panel)} days: give at least 4")
     return len(panel) - len(panel) // 4
 
 # %% ../nbs/26_agent.ipynb #e-messages
@@ -78,19 +61,19 @@ def with_last_checkpoint(agent, error) -> str:
 
 def require_panel(panel):
     "The panel, or an error where the agent was loaded without."
-    if panel is None: raise ValueError("this agent has no panel: give one, FactorizedPPOEOD.load(path, panel=...)")
+    if panel is None: raise ValueError(
+        "this agent has no panel: give one, FactorizedPPOEOD.load(path, panel=...)")
     return panel
 
 # %% ../nbs/26_agent.ipynb #e-agent
-_KEPT = 2**22  # the features of a panel of so many stock-snapshots are kept ready; of a larger one, a round's at a time
+_KEPT = 2**22  # features of so many stock-snapshots are kept ready; of more, a round's at a time
 
 class FactorizedPPOEOD(Shown):
     """Learns when each stock of a long/short book should be exited before the close.
 
-    Proximal policy optimization (Schulman et al. 2017) of a factorized policy: each stock's exit is a Bernoulli draw of
-    its own, given what the book and the stock look like. The errors are those of `IntradayPanel` and `PPOConfig`, and
-    ValueError for a device that is not there or lacks the config's precision."""
-
+    Proximal policy optimization (Schulman et al. 2017) of a factorized policy: each stock's exit is
+    a Bernoulli draw of its own, given book and stock. Raises as `IntradayPanel` and `PPOConfig` do,
+    and ValueError for a device that is not there or lacks the config's precision."""
     def __init__(
         self,
         signals: np.ndarray,              # (D, N), known at the prior close
@@ -100,47 +83,48 @@ class FactorizedPPOEOD(Shown):
         lam: float = 0.95,                # GAE's lambda
         device: str = "cpu",              # "cpu", "cuda" or "auto"
         seed: int = 7,                    # of the agent's own generators
-        config: PPOConfig | None = None,  # None: the default recipe with this gamma and lam; else it brings its own
-        n_train_days: int | None = None,  # the first days, to train on; None: all but the last third
-        threads: int = 1,                 # torch's, while it trains and decides; another number may round otherwise
+        config: PPOConfig | None = None,  # brings its own gamma and lam; None: default with these
+        n_train_days: int | None = None,  # the first days, trained on; None: all but the last third
+        threads: int = 1,                 # torch's, to train and decide; may change the rounding
         objective: Term | str | Callable | None = None,  # what a day is worth; None: its payoff
         limits: Limits | None = None,     # hard limits of the book, in training and after
-        start=None,                       # a LevelRule that the network adds to; or what fits it, LeastSquaresMC.fit
+        start=None,                       # a LevelRule it adds to, or its fit: LeastSquaresMC.fit
     ):
         panel = IntradayPanel(signals, intraday_returns, init_weights)
         if config is None: config = PPOConfig(gamma=gamma, lam=lam)
-        self._setup(*_hold_out(panel, n_train_days), config, seed, device, threads=threads, objective=objective,
-                    limits=limits, start=start)
+        self._setup(*_hold_out(panel, n_train_days), config, seed, device, threads=threads,
+                    objective=objective, limits=limits, start=start)
         if (gamma, lam) not in ((1.0, 0.95), (config.gamma, config.lam)): raise ValueError(
-            f"gamma={gamma} and lam={lam} were given beside a config that has {config.gamma} and {config.lam}: "
-            "say it in the config alone")
+            f"gamma={gamma} and lam={lam} were given beside a config that has {config.gamma} and "
+            f"{config.lam}: say it in the config alone")
 
     @classmethod
     def from_panel(
         cls,
         panel: IntradayPanel,                     # every day of it is trained on
-        eval_panel: IntradayPanel | None = None,  # judged on these; None: on the training days, that is in sample
+        eval_panel: IntradayPanel | None = None,  # to judge by; None: the training days (in sample)
         config: PPOConfig | None = None,          # None: the default recipe
         seed: int = 7,                            # of the agent's own generators
         device: str = "cpu",                      # "cpu", "cuda" or "auto"
         features: str | FeatureSet | Callable | None = None,  # None: those that the config names
         threads: int = 1,                         # torch's, while it trains and decides
-        objective: Term | str | Callable | None = None,  # what a day is worth: "payoff - impact(0.03)"; None: payoff
+        objective: Term | str | Callable | None = None,  # as "payoff - impact(0.03)"; None: payoff
         limits: Limits | None = None,             # hard limits of the book, in training and after
-        start=None,                               # a LevelRule that the network adds to; or LeastSquaresMC.fit
+        start=None,                               # a LevelRule it adds to, or LeastSquaresMC.fit
     ) -> FactorizedPPOEOD:
         "An agent that trains on one panel and is judged on another."
         self = cls.__new__(cls)
-        self._setup(panel, eval_panel, PPOConfig() if config is None else config, seed, device, features,
-                    threads=threads, objective=objective, limits=limits, start=start)
+        self._setup(panel, eval_panel, PPOConfig() if config is None else config, seed, device,
+                    features, threads=threads, objective=objective, limits=limits, start=start)
         return self
 
 # %% ../nbs/26_agent.ipynb #e-setup
 @patch
-def _setup(self: FactorizedPPOEOD, panel, eval_panel, config, seed, device, features=None, widths=None, threads=1,
-           objective=None, limits=None, start=None):
+def _setup(self: FactorizedPPOEOD, panel, eval_panel, config, seed, device, features=None,
+           widths=None, threads=1, objective=None, limits=None, start=None):
     "Everything but the arrays' own checks; `widths` are those of a checkpoint."
-    if not isinstance(config, PPOConfig): raise TypeError(f"config is a {type(config).__name__}: give a PPOConfig")
+    if not isinstance(config, PPOConfig):
+        raise TypeError(f"config is a {type(config).__name__}: give a PPOConfig")
     for name, p in (("panel", panel), ("eval_panel", eval_panel)):
         if not (p is None or isinstance(p, IntradayPanel)):
             raise TypeError(f"{name} is a {type(p).__name__}: give an IntradayPanel")
@@ -165,12 +149,14 @@ def _setup(self: FactorizedPPOEOD, panel, eval_panel, config, seed, device, feat
 @patch
 def _fresh_network(self: FactorizedPPOEOD, widths):
     "First weights, optimizer and generators, each from a seed of its own."
-    first, draws, looks = np.random.SeedSequence(whole_number("seed", self.seed)).generate_state(3).tolist()
+    seeds = np.random.SeedSequence(whole_number("seed", self.seed)).generate_state(3).tolist()
+    first, draws, looks = seeds
     self.generator = torch.Generator(self.device).manual_seed(draws)
     self.eval_generator = torch.Generator().manual_seed(looks)
     self.model = ActorCritic(*widths, self.config.hidden, self.config.credit == "stock",
                              torch.Generator().manual_seed(first)).to(self.device).eval()
-    if (chance := first_chance(self.config.initial_exit, self.panel)) is not None: start_at(self.model, chance)
+    chance = first_chance(self.config.initial_exit, self.panel)
+    if chance is not None: start_at(self.model, chance)
     if self.start is not None: nothing_to_add(self.model)
     self.optimizer = adam(self.model, self.config)
 
@@ -179,14 +165,15 @@ def _fresh_network(self: FactorizedPPOEOD, widths):
 def _ready(self: FactorizedPPOEOD, panel):
     "The features of a panel that is not too large."
     self._dtype = torch.float32 if panel is None else dtype_of(self.config.precision, self.device)
-    small = panel is not None and np.prod(panel.shape) <= _KEPT
-    self._days = Days.of(panel, self.features, self.device, self._dtype, start=self.start) if small else None
+    self._days = None
+    if panel is not None and np.prod(panel.shape) <= _KEPT:
+        self._days = Days.of(panel, self.features, self.device, self._dtype, start=self.start)
 
 # %% ../nbs/26_agent.ipynb #e-context
 @patch
 @property
 def context(self: FactorizedPPOEOD) -> dict | None:
-    "What was trained on: snapshots, costs, days and versions, as text and numbers; None if it isn't known."
+    "What was trained on: snapshots, costs, days, versions, as text and numbers; None if not known."
     old, epochs = self._context  # of a checkpoint, and the epochs that were done with it
     if self.panel is None or epochs and len(self._rows) == epochs: return old
     return training_context(self.panel, (old or {}).get("days", ()))
@@ -196,8 +183,8 @@ def context(self: FactorizedPPOEOD) -> dict | None:
 @property
 def policy(self: FactorizedPPOEOD) -> LearnedPolicy:
     "What has been learned so far, as a policy of its own; it stays as it is when training goes on."
-    return LearnedPolicy(self.model, self.features, self.threads, self.start, self.limits, self.context,
-                         self.config.balance)
+    return LearnedPolicy(self.model, self.features, self.threads, self.start, self.limits,
+                         self.context, self.config.balance)
 
 # %% ../nbs/26_agent.ipynb #e-look-history
 @patch
@@ -211,8 +198,8 @@ def history(self: FactorizedPPOEOD) -> pd.DataFrame:
 def evaluate(
     self: FactorizedPPOEOD,
     n_days: int = 64,  # that many evaluation days, or all if there are fewer
-) -> float:            # the mean of what they were worth: the payoff, or what the agent's objective says
-    "Mean worth of the policy on days drawn without replacement, by a generator that training never sees."
+) -> float:            # the mean of their worth: the payoff, or what the agent's objective says
+    "Mean worth of the policy on days drawn without replacement, by a generator unused in training."
     days = require_panel(self.eval_panel)
     whole_number("n_days", n_days, 1)
     drawn = torch.randperm(len(days), generator=self.eval_generator)[:n_days].sort().values.numpy()
@@ -223,19 +210,19 @@ def evaluate(
 @on_own_threads
 def rollout_days(
     self: FactorizedPPOEOD,
-    days_idx: np.ndarray,                # (B,) positions of days in the training panel, repeats allowed
+    days_idx: np.ndarray,                # (B,) positions in the training panel, repeats allowed
     stock_subsample: int | None = None,  # only so many stocks of a day may act; None: all
 ) -> Rollout:
     """Simulate these days with the network as it is, each exit a draw.
 
-    A subsample with the config's redraw="step" is drawn anew at every step, and the other stocks hold on; with
-    redraw="day" the few stocks are a book of their own, and the rollout is of that book."""
+    A subsample is drawn at every step, the rest hold; with redraw="day" it is a book of its own."""
     idx = torch.as_tensor(days_idx)
-    days = (Days.of(require_panel(self.panel)[idx.cpu().numpy()], self.features, self.device, self._dtype,
-                    start=self.start)
+    days = (Days.of(require_panel(self.panel)[idx.cpu().numpy()], self.features, self.device,
+                    self._dtype, start=self.start)
             if self._days is None else self._days.take(idx.to(self.device)))
     with torch.no_grad(): net = fold_model(self.model)
-    if self.config.redraw == "day": days, stock_subsample = sub_books(days, stock_subsample, self.generator), None
+    if self.config.redraw == "day":
+        days, stock_subsample = sub_books(days, stock_subsample, self.generator), None
     return rollout(net, days, self.generator, stock_subsample, self.limits, self.config.balance)
 
 # %% ../nbs/26_agent.ipynb #e-three-compute-gae
@@ -248,8 +235,7 @@ def compute_gae(self: FactorizedPPOEOD, rollout: Rollout) -> Credit:
 @patch
 @on_own_threads
 def ppo_update(
-    self: FactorizedPPOEOD,
-    rollout: Rollout,
+    self: FactorizedPPOEOD, rollout: Rollout,
     credit: Credit,                 # from `compute_gae`
     epochs: int | None = None,      # passes over the data; None: the config's
     batch_size: int | None = None,  # steps in a minibatch; None: the config's
@@ -271,47 +257,54 @@ def _draw(self: FactorizedPPOEOD, config):
 # %% ../nbs/26_agent.ipynb #e-epoch-epoch
 @patch
 def _epoch(self: FactorizedPPOEOD, config, share, refresh) -> dict:
-    "One round: refresh the statistics, roll out, give credit, update. `share` of the call of train is done."
+    "One round: refresh the statistics, roll out, give credit, update. `share` of train is done."
     start = time.perf_counter()
     if refresh:
         sample = sample_rows(self._draw(config) if self._sample is None else self._sample)
         refresh_statistics(self.model, *sample, config.bn_momentum)
     ro = self._sample = self._draw(config)
     credit = self.compute_gae(ro)
-    lr = config.lr * (0.5 * (1 + math.cos(math.pi * share)) if config.lr_schedule == "cosine" else 1)
+    lr = config.lr
+    if config.lr_schedule == "cosine": lr *= 0.5 * (1 + math.cos(math.pi * share))
     for group in self.optimizer.param_groups: group["lr"] = lr
     ent_coef = config.ent_coef + (config.ent_coef_final - config.ent_coef) * share
     row = self.ppo_update(ro, credit, config.ppo_epochs, config.batch_size, ent_coef)
-    if broken := not_finite(self.model): raise FloatingPointError(f"{broken} after a step: lower lr or ppo_epochs")
+    if broken := not_finite(self.model):
+        raise FloatingPointError(f"{broken} after a step: lower lr or ppo_epochs")
     p = ro.logp.exp()
     return dict(epoch=len(self._rows) + 1, payoff=float(ro.payoff.mean()), **row,
                 objective=float(self.objective.at(ro.exit_step, ro.days).mean()),
                 explained_var=explained_var(credit) if len(credit.ret) else math.nan,
                 entropy=float(ro.entropy.mean()), lr=lr,
-                saturated=float(((p < 1e-3) | (p > 1 - 1e-3)).float().mean()), seconds=time.perf_counter() - start)
+                saturated=float(((p < 1e-3) | (p > 1 - 1e-3)).float().mean()),
+                seconds=time.perf_counter() - start)
 
 # %% ../nbs/26_agent.ipynb #e-begin
 @patch
 def data_record(self: FactorizedPPOEOD):
-    "What the agent learns from and is judged by, in words and with a fingerprint; None without a panel."
-    def words(p): return f"{p.D} days {p.dates[0]} .. {p.dates[-1]}, {p.T} snapshots, {p.N} stocks, {p.fingerprint()}"
+    "What the agent learns from and is judged by, in words and a fingerprint; None without a panel."
+    def words(p): return (f"{p.D} days {p.dates[0]} .. {p.dates[-1]}, "
+                          f"{p.T} snapshots, {p.N} stocks, {p.fingerprint()}")
     if self.panel is None: return self._data
-    if self._panels is None: self._panels = dict(panel=words(self.panel), eval_panel=words(self.eval_panel))
+    if self._panels is None:
+        self._panels = dict(panel=words(self.panel), eval_panel=words(self.eval_panel))
     return self._panels
 
 # %% ../nbs/26_agent.ipynb #e-begin-check-resume
 @patch
 def _check_resume(self: FactorizedPPOEOD, given):
-    "Raise ValueError where there is nothing to go on with, or with other days or settings than before."
-    if self._call is None: raise ValueError("there is no interrupted call of train to resume: leave out resume")
+    "Raise ValueError where there is nothing to go on with, or other days or settings than before."
+    if self._call is None:
+        raise ValueError("there is no interrupted call of train to resume: leave out resume")
     was, now = self._data or self.data_record(), self.data_record()
     for name in was:
         if was[name] != now[name]: raise ValueError(
-            f"resume: the {name} was {was[name]}, and is {now[name]}: give the same days, or train without resume")
+            f"resume: the {name} was {was[name]}, and is {now[name]}: "
+            "give the same days, or train without resume")
     config = self._call["config"].of_days(self.panel.T)
     for name, x in given.items():
-        if (was := getattr(config, name)) != x:
-            raise ValueError(f"resume: {name} was {was} and is {x}: leave it out, or train without resume")
+        if (was := getattr(config, name)) != x: raise ValueError(
+            f"resume: {name} was {was} and is {x}: leave it out, or train without resume")
 
 # %% ../nbs/26_agent.ipynb #e-begin-begin
 @patch
@@ -330,26 +323,26 @@ def _begin(self: FactorizedPPOEOD, given, resume):
 @on_own_threads
 def train(
     self: FactorizedPPOEOD,
-    epochs: int | None = None,              # rounds of rollout and update; None, here and below: the config's
+    epochs: int | None = None,              # rounds of training; None, here and below: the config's
     rollouts_per_epoch: int | None = None,  # days drawn each round, with replacement
     ppo_epochs: int | None = None,          # passes over a round's data
     batch_size: int | None = None,          # steps (a day at a snapshot) in a minibatch
     stock_subsample: int | None = None,     # only so many stocks of a day may act
     eval_every: int | None = None,          # epochs between two looks at the evaluation days
-    progress: bool = True,                  # show a bar, where it can be seen, and print each look; False: nothing
-    callback: Callable | None = None,       # called with the agent after each epoch; where it returns False, stop
-    checkpoint: str | os.PathLike | None = None,  # a file to save to on the way, and when asked to stop
+    progress: bool = True,                  # show a bar, where it can be seen, and print each look
+    callback: Callable | None = None,       # called with the agent after each epoch; False: stop
+    checkpoint: str | os.PathLike | None = None,  # a file to save to on the way and when stopped
     checkpoint_every: int = 10,             # epochs between two checkpoints
-    resume: bool = False,                   # go on with the call that the loaded checkpoint interrupted
+    resume: bool = False,                   # go on with the loaded checkpoint's interrupted call
 ) -> None:
-    """Learn. May be called again to go on, with schedules of its own; statistics that were frozen stay so.
+    """Learn. May be called again to go on, with schedules of its own; frozen statistics stay so.
 
-    Every `eval_every` epochs a line says what `evaluate` found. With a checkpoint, Ctrl-C and SIGTERM are answered
-    when the epoch is over and saved; a callback's stop is saved too, and `resume` goes on with it. Raises ValueError
-    for settings that `PPOConfig` refuses, for an agent without a panel, and where `resume` meets other days or settings
-    than before; FloatingPointError naming epoch and minibatch where numbers stop being finite, none of them saved."""
-    given = dict(epochs=epochs, rollouts_per_epoch=rollouts_per_epoch, ppo_epochs=ppo_epochs, batch_size=batch_size,
-                 stock_subsample=stock_subsample, eval_every=eval_every)
+    Every `eval_every` epochs a line says what `evaluate` found. With a checkpoint, Ctrl-C, SIGTERM
+    and a callback's stop end it when the epoch is saved, and `resume` goes on. Raises ValueError
+    for settings that `PPOConfig` refuses, no panel, and a resume with other days or settings;
+    FloatingPointError naming epoch and minibatch where numbers stop being finite, none saved."""
+    given = dict(epochs=epochs, rollouts_per_epoch=rollouts_per_epoch, ppo_epochs=ppo_epochs,
+                 batch_size=batch_size, stock_subsample=stock_subsample, eval_every=eval_every)
     require_panel(self.panel)
     whole_number("checkpoint_every", checkpoint_every, 1)
     config, todo = self._begin({k: v for k, v in given.items() if v is not None}, resume)
@@ -362,10 +355,12 @@ def train(
                 raise FloatingPointError(with_last_checkpoint(self, error)) from error
             self._call["done"] = k + 1
             self._look(config, progress)
-            enough = callback is not None and isinstance(go := callback(self), (bool, np.bool_)) and not go
+            enough = (callback is not None and isinstance(go := callback(self), (bool, np.bool_))
+                      and not go)
             last = enough or k + 1 == config.epochs
             self._keep_best(config, k + 1, last)
-            if checkpoint is not None and (last or asked or (k + 1) % checkpoint_every == 0): self.save(checkpoint)
+            if checkpoint is not None and (last or asked or (k + 1) % checkpoint_every == 0):
+                self.save(checkpoint)
             if enough: break
             if asked and k + 1 < config.epochs: raise asked[0]
     self._warn_of_holding()
@@ -382,18 +377,19 @@ def _look(self: FactorizedPPOEOD, config, aloud) -> None:
 @patch
 def _warn_of_holding(self: FactorizedPPOEOD) -> None:
     "A UserWarning where nothing was exited in the last round of long days, not even by chance."
-    if not isinstance(ro := self._sample, Rollout) or ro.shape[0] <= LONG_DAY or ro.exited.any(): return
-    warnings.warn(f"in the last round, of days of {ro.shape[0]} snapshots, nothing was exited: the policy holds to the "
-                  "close. If that is not what costs or objective make best, give more epochs, more rollouts_per_epoch, "
-                  "another initial_exit, or start=LeastSquaresMC.fit with keep='best'", UserWarning, stacklevel=4)
+    ro = self._sample
+    if isinstance(ro, Rollout) and ro.shape[0] > LONG_DAY and not ro.exited.any():
+        warnings.warn(f"in the last round, of days of {ro.shape[0]} snapshots, nothing was exited: "
+                      "the policy holds to the close. If that is not what costs or objective make "
+                      "best, give more epochs, more rollouts_per_epoch, another initial_exit, or "
+                      "start=LeastSquaresMC.fit with keep='best'", UserWarning, stacklevel=4)
 
 # %% ../nbs/26_agent.ipynb #e-keep
 @patch
 def _keep_best(self: FactorizedPPOEOD, config, done, last=False) -> None:
-    "With keep=\"best\": look at the held-out training days, remember the best network, and end with it."
+    "With keep=\"best\": look at the held-out training days, keep the best network and end with it."
     if config.keep == "last" or done % config.eval_every and not last: return
-    held_out = self.panel[self._n_train:]
-    worth = float(self.objective(Exits.of(held_out, self.policy)).mean())
+    worth = float(self.objective(Exits.of(self.panel[self._n_train:], self.policy)).mean())
     if self._rows: self._rows[-1]["held_out"] = worth
     if self._best is None or worth > self._best[0]:
         self._best = worth, {k: x.clone() for k, x in self.model.state_dict().items()}
@@ -403,18 +399,21 @@ def _keep_best(self: FactorizedPPOEOD, config, done, last=False) -> None:
 @patch
 def _about(self: FactorizedPPOEOD):
     c, p, rows = self.config, self.panel, self._rows
+    aim, limits = repr(self.objective), self.limits
     days = "none: it can decide, but not train" if p is None else (
         f"{p.D} days x {p.T} snapshots x {p.N} stocks, {p.dates[0]} .. {p.dates[-1]}")
     took = f", {sum(r['seconds'] for r in rows):.1f} s" if rows else ""
-    looks = [f"{r['eval_payoff']:.6f} per day after epoch {r['epoch']}" for r in rows if "eval_payoff" in r]
+    looks = [f"{aim} {r['eval_payoff']:.6f} per day after epoch {r['epoch']}"
+             for r in rows if "eval_payoff" in r]
     return "FactorizedPPOEOD: decides when each stock of a book is exited", [
-        ("recipe", f"credit per {c.credit}, {self.features.name} features, width {c.hidden}"), ("panel", days),
-        ("learns", repr(self.objective) + ("" if self.limits is None else f" within {self.limits}")),
-        ("trained", f"{len(rows)} epochs{took}"), ("judged", f"{self.objective!r} {looks[-1]}" if looks else "not yet")]
+        ("recipe", f"credit per {c.credit}, {self.features.name} features, width {c.hidden}"),
+        ("panel", days), ("learns", aim + ("" if limits is None else f" within {limits}")),
+        ("trained", f"{len(rows)} epochs{took}"), ("judged", looks[-1] if looks else "not yet")]
 
 # %% ../nbs/26_agent.ipynb #e-main
 def main() -> None:
-    "The specified usage: default data, 100 epochs of 64 days, then a look at the 100 days that were held out."
+    "The specified usage: default data, 100 epochs of 64 days, then a look at 100 held-out days."
     agent = FactorizedPPOEOD(*make_synthetic_data())
-    agent.train(epochs=100, rollouts_per_epoch=64, ppo_epochs=6, batch_size=1024, stock_subsample=128)
+    agent.train(epochs=100, rollouts_per_epoch=64, ppo_epochs=6, batch_size=1024,
+                stock_subsample=128)
     print(f"Final evaluation avg EOD PnL per day: {agent.evaluate(100):.6f}")

@@ -14,7 +14,7 @@ __all__ = ['answer_to_net']
 _APART = 1e-9  # prices nearer than this are one
 
 def _net_by_price(logit, uniform, acts, held, weight):
-    "Prices at which stocks change their minds, (B, N+2) from -inf to inf; the net left between them, (B, N+1)."
+    "Prices where stocks change minds, (B, N+2) from -inf to inf; the net left between, (B, N+1)."
     cut = torch.zeros_like(logit) if uniform is None else torch.logit(uniform.to(logit), eps=1e-12)
     turns = torch.where(acts & (weight != 0), weight.sign() * (cut - logit), torch.inf)
     turns, order = turns.sort(1)
@@ -26,22 +26,23 @@ def _net_by_price(logit, uniform, acts, held, weight):
 # %% ../nbs/14_balance.ipynb #e-answer
 def answer_to_net(
     logit: torch.Tensor,           # (B, N) of exiting
-    uniform: torch.Tensor | None,  # (B, N) numbers in [0, 1) that the exits are drawn with; None: exit where logit > 0
+    uniform: torch.Tensor | None,  # (B, N) in [0, 1) to draw exits with; None: exit where logit > 0
     acts: torch.Tensor,            # (B, N) bool, the stocks that may act
     held: torch.Tensor,            # (B, N) bool, what is held before the exits
     weight: torch.Tensor,          # (B, N) normalized
     balance: float,                # logits per unit of the net exposure that the exits leave
-) -> torch.Tensor:                 # (B, N) float64, added to the logits: the price for longs, less it for shorts
+) -> torch.Tensor:                 # (B, N) float64, added to logits: the price, negated for shorts
     "The price of net exposure that agrees with the exits it leads to, stock by stock."
     weight = weight.double()
     turns, left = _net_by_price(logit.double(), uniform, acts, held, weight)
     low, high, wanted = turns[:, :-1], turns[:, 1:], balance * left
     apart = high - low > _APART
-    last = (apart & (wanted <= high)).int().argmax(1, keepdim=True)  # the first that does not ask for a higher price
+    last = (apart & (wanted <= high)).int().argmax(1, keepdim=True)  # the first not asking for more
     earlier = apart & (torch.arange(apart.shape[1], device=last.device) < last)
     before = earlier.int().cumsum(1).argmax(1, keepdim=True)  # the last one before it
     def at(x, k): return x.gather(1, k)
     jumps = (at(wanted, last) <= at(low, last)) & (at(left, before).abs() < at(left, last).abs())
     k = torch.where(jumps, before, last)
-    price = torch.minimum(torch.maximum(at(wanted, k), at(low, k) + _APART / 2), at(high, k) - _APART / 2)
+    price = torch.minimum(torch.maximum(at(wanted, k), at(low, k) + _APART / 2),
+                          at(high, k) - _APART / 2)
     return price * weight.sign()

@@ -16,53 +16,66 @@ from .times import by_value, clock_label, date_of, day_numbers, texts
 __all__ = ['synthetic_bars']
 
 # %% ../nbs/47_bars.ipynb #e-key
-TIME, TICKER, OLDEST = 27, 19, -40_000     # bits of a time and of a ticker; a day number before all others
+TIME, TICKER, OLDEST = 27, 19, -40_000  # bits of time and ticker; a day number before all others
 
 def unpack_key(key):
     "Day number, the ticker's number and milliseconds of a bar."
-    return (key >> TIME + TICKER) + OLDEST, (key >> TIME) & ((1 << TICKER) - 1), key & ((1 << TIME) - 1)
+    return ((key >> TIME + TICKER) + OLDEST, (key >> TIME) & ((1 << TICKER) - 1),
+            key & ((1 << TIME) - 1))
 
 # %% ../nbs/47_bars.ipynb #e-steps
 def _steps(pieces, by):
-    "How often each step between two bars of a stock occurs: count, and its share; `by`: day 0, ticker 1."
+    "How often each step between a stock's bars occurs: count and share; `by`: day 0, ticker 1."
     out = []
     for where, key, *_ in pieces:
         step = np.diff(key)[same := np.diff(key >> TIME) == 0]
         one = unpack_key(key[1:][same])[by]
         pair, count = np.unique((one << TIME | step)[step > 0], return_counts=True)
-        out.append(pd.DataFrame(dict(where=where, one=pair >> TIME, step=pair & (1 << TIME) - 1, count=count)))
-    out = pd.concat(out).groupby(["where", "one", "step"], as_index=False, sort=False)["count"].sum()
+        out.append(pd.DataFrame(dict(where=where, one=pair >> TIME, step=pair & (1 << TIME) - 1,
+                                     count=count)))
+    out = pd.concat(out).groupby(["where", "one", "step"], as_index=False,
+                                 sort=False)["count"].sum()
     of = out.groupby(["where", "one"])["count"].transform("sum")
     return out.assign(share=(out["count"] / of).where(of >= 20, 0))
 
 # %% ../nbs/47_bars.ipynb #e-length
 def _bar_length(bar, pieces, tickers):
-    "The bars' length in ms: as given, or the commonest step from one to the next; ValueError where files disagree."
+    "The bars' length in ms: as given, or their commonest step; ValueError where files disagree."
     if bar is not None: return span_ms("bar", bar)
     steps, days = _steps(pieces, 1), _steps(pieces, 0)
     count = steps.groupby("step")["count"].sum()
-    common = steps[steps["step"] == count.idxmax()][:1] if len(count) and count.max() >= count.sum() / 2 else steps[:0]
-    votes = pd.concat([steps[steps["share"] >= 0.5].assign(of=lambda v: v["one"].map(lambda k: f"ticker {tickers[k]}")),
-                       days[days["share"] >= 0.9].assign(of=lambda v: v["one"].map(lambda k: str(date_of(k)))),
-                       common.assign(of="most of all")]).drop_duplicates("step")
+    common = (steps[steps["step"] == count.idxmax()][:1]
+              if len(count) and count.max() >= count.sum() / 2 else steps[:0])
+    votes = pd.concat([
+        steps[steps["share"] >= 0.5].assign(
+            of=lambda v: v["one"].map(lambda k: f"ticker {tickers[k]}")),
+        days[days["share"] >= 0.9].assign(of=lambda v: v["one"].map(lambda k: str(date_of(k)))),
+        common.assign(of="most of all")]).drop_duplicates("step")
     if len(votes) > 1:
-        found = " and ".join(f"{v.step / 60_000:g} min in {v.where} ({v.of})" for v in votes[:2].itertuples())
-        raise ValueError(f"the bars have more than one length, {found}: read them apart, or give bar=, like '5min'")
+        found = " and ".join(f"{v.step / 60_000:g} min in {v.where} ({v.of})"
+                             for v in votes[:2].itertuples())
+        raise ValueError(f"the bars have more than one length, {found}: "
+                         "read them apart, or give bar=, like '5min'")
     if len(common): return int(common["step"].iloc[0])
-    raise ValueError("the length of the bars does not follow from their start times: give it, e.g. bar='5min'")
+    raise ValueError("the length of the bars does not follow from their start times: "
+                     "give it, e.g. bar='5min'")
 
 # %% ../nbs/47_bars.ipynb #e-check-options
 def _check_options(stamp, bar, calendar, session, no_volume):
     "Refuse settings that are unknown, or would be ignored."
     if not isinstance(calendar, (str, type(None))):
         raise TypeError(f"calendar is {calendar!r}: give a name like 'XNYS', or None")
-    if stamp not in ("start", "end", None): raise ValueError(f"stamp is {stamp!r}: give 'start' or 'end'")
-    if no_volume not in ("drop", "keep"): raise ValueError(f"no_volume is {no_volume!r}: give 'drop' or 'keep'")
-    if bar is not None and not span_ms("bar", bar): raise ValueError(f"bar is {bar!r}: give a length above 0")
+    if stamp not in ("start", "end", None):
+        raise ValueError(f"stamp is {stamp!r}: give 'start' or 'end'")
+    if no_volume not in ("drop", "keep"):
+        raise ValueError(f"no_volume is {no_volume!r}: give 'drop' or 'keep'")
+    if bar is not None and not span_ms("bar", bar):
+        raise ValueError(f"bar is {bar!r}: give a length above 0")
     if bar is not None and stamp != "start": raise ValueError(
         f"bar is {bar!r}, but a length is needed with stamp='start' only: give both, or neither")
     if session is not None and calendar is not None: raise ValueError(
-        f"session is {session!r}, but calendar is {calendar!r}, which knows the hours: give one of them")
+        f"session is {session!r}, but calendar is {calendar!r}, which knows the hours: "
+        "give one of them")
 
 # %% ../nbs/47_bars.ipynb #e-traded
 def _traded(rows):
@@ -77,17 +90,19 @@ def _traded(rows):
 class Bars:
     "All bars, 21 bytes each, sorted by day, ticker and time within each piece that was read."
 
-    def __init__(self, bars, stamp=None, bar=None, calendar="XNYS", session=None, no_volume="drop", **layout):
+    def __init__(self, bars, stamp=None, bar=None, calendar="XNYS", session=None, no_volume="drop",
+                 **layout):
         _check_options(stamp, bar, calendar, session, no_volume)
         self.pieces, self.ids, self.counts, self.disorder = [], {}, Counter(), Counter()
-        self.blank, self.empty = np.empty(0, np.int64), []  # stock-days of rows without a price, files without rows
+        self.blank, self.empty = np.empty(0, np.int64), []  # stock-days of blank rows, empty files
         layout, zone = Layout(**layout), None if calendar is None else calendar_of(calendar).tz
         self.heed = no_volume == "drop"
         for rows in pieces(bars, layout):
             if len(rows.table): self._add(rows, layout, zone)
             else: self.empty.append(rows.where)
         if not self.counts: raise ValueError("bars has no rows")
-        self.rows, self.days = sum(self.counts.values()) + len(self.blank), np.array(sorted(self.counts))
+        self.rows, self.days = (sum(self.counts.values()) + len(self.blank),
+                                np.array(sorted(self.counts)))
         self.tickers = np.array(list(self.ids))
         self.told, self.start = stamp is not None, stamp == "start"
         self.length = _bar_length(bar, self.pieces, self.tickers) if self.start else 0
@@ -99,9 +114,12 @@ class Bars:
 
     def _add(self, rows, layout, zone):
         "Code, check and sort some rows; those without a price are counted."
-        try: names, (price, blank), (day, ms) = tickers(rows), prices(rows, layout), when(rows, layout, zone)
-        except TypeError as e: raise TypeError(f"{rows.where}: {str(e).removeprefix(f'{rows.where}: ')}") from e
-        traded = _traded(rows) if self.heed and "volume" in rows.table else np.ones(len(price), bool)
+        try: names, (price, blank), (day, ms) = (tickers(rows), prices(rows, layout),
+                                                 when(rows, layout, zone))
+        except TypeError as e:
+            raise TypeError(f"{rows.where}: {str(e).removeprefix(f'{rows.where}: ')}") from e
+        traded = (_traded(rows) if self.heed and "volume" in rows.table
+                  else np.ones(len(price), bool))
         key = (self.stock_days(day, names) << TIME) | ms
         order = np.argsort(key, kind="stable")
         if blank.any():
@@ -111,11 +129,13 @@ class Bars:
         back = (stock_day[1:] == stock_day[:-1]) & (np.diff(order) < 0)
         self.disorder.update(stock_day[1:][back].tolist())
         self.counts.update(dict(zip(*(a.tolist() for a in np.unique(day, return_counts=True)))))
-        self.pieces.append((rows.where, key, price[order], (rows.first + order).astype(np.int32), traded[order]))
+        self.pieces.append((rows.where, key, price[order], (rows.first + order).astype(np.int32),
+                            traded[order]))
 
     def stock_days(self, day, names):
         "Keys of stock-days; a ticker that is new gets the next number."
-        tick = by_value(np.asarray(names, object), lambda v: [self.ids.setdefault(x, len(self.ids)) for x in v], -1)
+        tick = by_value(np.asarray(names, object),
+                        lambda v: [self.ids.setdefault(x, len(self.ids)) for x in v], -1)
         if len(self.ids) > 1 << TICKER:
             raise ValueError(f"there are more than {1 << TICKER:,} tickers: read fewer at once")
         return ((day - OLDEST) << TICKER) | tick.astype(np.int64)
@@ -130,26 +150,30 @@ def _refuse_two_prices(key, price, row, where, tickers):
     "ValueError where a bar, sorted, has another price than the one before it with the same key."
     for i in np.flatnonzero((key[1:] == key[:-1]) & (price[1:] != price[:-1])) + 1:
         day, tick, ms = unpack_key(key[i])
-        raise ValueError(f"{where[i]}, row {row[i]}, ticker {tickers[tick]}: close is {price[i]} at {date_of(day)} "
-                         f"{clock_label(ms)}, but {price[i - 1]} in {where[i - 1]}, row {row[i - 1]}: keep one of them")
+        raise ValueError(f"{where[i]}, row {row[i]}, ticker {tickers[tick]}: close is {price[i]} "
+                         f"at {date_of(day)} {clock_label(ms)}, but {price[i - 1]} in "
+                         f"{where[i - 1]}, row {row[i - 1]}: keep one of them")
 
 # %% ../nbs/47_bars.ipynb #e-blocks
 @patch
 def blocks(self: Bars, cells=2**21):
-    "(key, price, stock-days of the rows dropped, by reason) of some days at a time, sorted, each bar once."
+    "(key, price, dropped rows' stock-days by reason), some days at a time, sorted, each bar once."
     rows = np.cumsum([self.counts[d] for d in self.days.tolist()])
     for days in np.split(self.days, np.flatnonzero(np.diff(rows // cells)) + 1):
         ends = (np.array([days[0], days[-1] + 1]) - OLDEST) << TIME + TICKER
         cuts = [slice(*np.searchsorted(key, ends)) for _, key, *_ in self.pieces]
-        files = np.repeat(np.array([p[0] for p in self.pieces], object), [c.stop - c.start for c in cuts])
-        key, price, row, traded = (np.concatenate([p[k][c] for p, c in zip(self.pieces, cuts)]) for k in (1, 2, 3, 4))
+        files = np.repeat(np.array([p[0] for p in self.pieces], object),
+                          [c.stop - c.start for c in cuts])
+        key, price, row, traded = (np.concatenate([p[k][c] for p, c in zip(self.pieces, cuts)])
+                                   for k in (1, 2, 3, 4))
         order = np.argsort(key, kind="stable")
         key, price = key[order], price[order]
         _refuse_two_prices(key, price, row[order], files[order], self.tickers)
         again = np.append(False, key[1:] == key[:-1])
         halt = ~again & ~traded[order] & self.halts
         good = ~again & ~halt
-        yield key[good], price[good], {"same bar twice": key[again] >> TIME, "no volume": key[halt] >> TIME}
+        yield key[good], price[good], {"same bar twice": key[again] >> TIME,
+                                       "no volume": key[halt] >> TIME}
 
 # %% ../nbs/47_bars.ipynb #e-synthetic
 def synthetic_bars(
@@ -157,7 +181,7 @@ def synthetic_bars(
     tickers: int = 20,          # T00, T01, ...
     start: str = "2024-01-02",  # first session, or a day before it
     every: str = "5min",        # step of the bars, the first at the open
-    edge: float = 0.0,          # share of yesterday's move given back by midday, half of it lost again by the close
+    edge: float = 0.0,          # share of yesterday's move undone by midday, half back by the close
     seed: int = 0,              # of the generator owned by this call
 ) -> pd.DataFrame:              # date, time (New York, bar end), ticker, close, volume
     "Clean bars of random walks with overnight gaps, in the layout of a vendor, to try things on."
@@ -167,11 +191,13 @@ def synthetic_bars(
     for day, open_, close in s[s.index >= first][["open", "close"]].head(days).itertuples():
         times = np.arange(open_, close + 1, span_ms("every", every))
         u = np.linspace(0, 1, len(times))[:, None]
-        path = rng.normal(0, 0.008, tickers) + rng.normal(0, 0.015 / len(u)**0.5, (len(u), tickers)).cumsum(0)
+        path = (rng.normal(0, 0.008, tickers)
+                + rng.normal(0, 0.015 / len(u)**0.5, (len(u), tickers)).cumsum(0))
         path -= edge * last * np.minimum(2 * u, 1.5 - u)
         bars = np.round(price * np.exp(path), 4)
         price, last = bars[-1], path[-1]
-        out.append(dict(date=str(date_of(day)), time=np.repeat([clock_label(t) for t in times], tickers),
-                        ticker=[f"T{i:02d}" for i in range(tickers)] * len(times), close=bars.ravel(),
-                        volume=rng.integers(1, 100, bars.size) * 100))
+        out.append(dict(
+            date=str(date_of(day)), time=np.repeat([clock_label(t) for t in times], tickers),
+            ticker=[f"T{i:02d}" for i in range(tickers)] * len(times), close=bars.ravel(),
+            volume=rng.integers(1, 100, bars.size) * 100))
     return pd.concat(map(pd.DataFrame, out), ignore_index=True)

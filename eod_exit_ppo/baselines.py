@@ -22,8 +22,8 @@ __all__ = ['aligned_marks', 'Hold', 'ExitAt', 'in_blocks', 'Hindsight', 'LevelRu
 # %% ../nbs/10_baselines.ipynb #aligned
 def aligned_marks(
     panel: IntradayPanel,  # D days, T snapshots, N stocks
-) -> np.ndarray:           # (D, T, N) float32, what each position has made so far, 0 where the weight is 0
-    "What an exit would bring each position, after costs: the payoff's credit, `sign(w) * mark` less the cost."
+) -> np.ndarray:           # (D, T, N) float32, what each position has made so far; 0 at weight 0
+    "What an exit would bring each position: the payoff's credit, `sign(w) * mark` less the cost."
     if not isinstance(panel, IntradayPanel):
         raise TypeError(f"panel is a {type(panel).__name__}: give an IntradayPanel")
     return PAYOFF.credit(None, PanelDays(panel)).numpy()
@@ -47,9 +47,9 @@ class ExitAt:
     def __post_init__(self): whole_number("k", self.k)
 
     def exit_steps(self, panel: IntradayPanel) -> np.ndarray:
-        "(D, N) int64: `k` where the stock may act there. Raises ValueError if the panel has no snapshot `k`."
-        if self.k >= panel.T:
-            raise ValueError(f"k is {self.k}, but the panel's {panel.T} snapshots are 0..{panel.T - 1}")
+        "(D, N) int64: `k` if the stock may act there. ValueError if the panel has no snapshot `k`."
+        if self.k >= panel.T: raise ValueError(
+            f"k is {self.k}, but the panel's {panel.T} snapshots are 0..{panel.T - 1}")
         exits = may_act(panel)
         exits[:, :self.k] = False
         return first_exit(exits)
@@ -66,7 +66,7 @@ def in_blocks(
 # %% ../nbs/10_baselines.ipynb #hindsight
 @dataclass(frozen=True)
 class Hindsight:
-    "Perfect foresight: each stock is exited at its best snapshot. An upper bound, not a policy to trade."
+    "Perfect foresight: each stock exits at its best snapshot. An upper bound, no policy to trade."
 
     def exit_steps(self, panel: IntradayPanel) -> np.ndarray:
         "(D, N) int64: the best snapshot, seen from the end of the day; the earliest of equals."
@@ -80,7 +80,7 @@ class Hindsight:
 
 # %% ../nbs/10_baselines.ipynb #e-level-rule
 class LevelRule:
-    "Exit when the aligned return is above what staying is worth: write `continuation(panel)`, and the rest follows."
+    "Exit if the aligned return is above what staying is worth: write `continuation(panel)` alone."
 
     def continuation(
         self,
@@ -92,14 +92,14 @@ class LevelRule:
     def advantage(
         self,
         panel: IntradayPanel,  # D days, T snapshots, N stocks
-    ) -> np.ndarray:           # (D, T, N) float64, aligned return; 0 at the last snapshot, where there is no choice
-        "By how much exiting now beats staying."
+    ) -> np.ndarray:           # (D, T, N) float64, aligned return; 0 at the last snapshot
+        "By how much exiting now beats staying; at the last snapshot there is no choice."
         out = np.zeros(panel.shape)
         out[:, :-1] = aligned_marks(panel)[:, :-1] - self.continuation(panel)
         return out
 
     def exit_steps(self, panel: IntradayPanel) -> np.ndarray:
-        "(D, N) int64: the first snapshot at which exiting beats staying. Raises what `continuation` raises."
+        "(D, N) int64: first snapshot where exiting beats staying. Raises what `continuation` does."
         return in_blocks(lambda p: first_exit(may_act(p) & (self.advantage(p) > 0)), panel)
 
 # %% ../nbs/10_baselines.ipynb #best-level
@@ -112,7 +112,7 @@ def best_level(
     order = np.argsort(-x, kind="stable")
     x = x[order]
     gain = np.cumsum(w[order] * (x - y[order]))
-    gain = np.where(np.append(x[1:] < x[:-1], True), gain, -np.inf)[:len(x)]  # equal x exit together
+    gain = np.where(np.append(x[1:] < x[:-1], True), gain, -np.inf)[:len(x)]  # equals exit together
     if len(x) == 0 or gain.max() <= 0:
         return np.inf
     best = gain.argmax()
@@ -123,7 +123,7 @@ def record_trades(
     x: np.ndarray,    # (D, T, N) aligned returns
     act: np.ndarray,  # (D, T, N) bool, may act
     w: np.ndarray,    # (D, N) capital
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # (M,) each: a record, what comes instead of it, capital
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # (M,) each: record, what comes instead, capital
     "What each stock-day gives up and gets when a single level rises past one of its records."
     record, trades = np.full(w.shape, -np.inf), []
     for t in range(x.shape[1]):
@@ -142,9 +142,10 @@ class Threshold(LevelRule):
 
     def __post_init__(self):
         try: level = np.asarray(self.level, dtype=np.float64)
-        except (TypeError, ValueError, OverflowError) as e: raise TypeError(f"level is no number ({e})") from e
-        if level.ndim > 1 or np.isnan(level).any():
-            raise ValueError(f"level is {self.level!r}: give a number, or one for each snapshot before the last")
+        except (TypeError, ValueError, OverflowError) as e:
+            raise TypeError(f"level is no number ({e})") from e
+        if level.ndim > 1 or np.isnan(level).any(): raise ValueError(
+            f"level is {self.level!r}: give a number, or one for each snapshot before the last")
         level = level.copy()
         level.setflags(write=False)
         object.__setattr__(self, "level", level if level.ndim else float(level))
@@ -153,7 +154,8 @@ class Threshold(LevelRule):
         "(T-1 or 1, 1) float64: the levels. Raises ValueError if they are not the panel's T-1."
         level = np.atleast_1d(self.level)
         if np.ndim(self.level) and len(level) != panel.T - 1:
-            raise ValueError(f"level has {len(level)} entries, but the panel's {panel.T} snapshots need {panel.T - 1}")
+            raise ValueError(f"level has {len(level)} entries, "
+                             f"but the panel's {panel.T} snapshots need {panel.T - 1}")
         return level[:, None]
 
 # %% ../nbs/10_baselines.ipynb #e-threshold-sweep
@@ -197,8 +199,10 @@ def fit(
 def _finite_numbers(name, values):
     "An array of float64 of its own, read-only; TypeError or ValueError naming it."
     try: a = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as e: raise TypeError(f"{name} is no list of numbers ({e})") from e
-    if not np.isfinite(a).all(): raise ValueError(f"{name} has numbers that are not finite: give finite ones")
+    except (TypeError, ValueError, OverflowError) as e:
+        raise TypeError(f"{name} is no list of numbers ({e})") from e
+    if not np.isfinite(a).all():
+        raise ValueError(f"{name} has numbers that are not finite: give finite ones")
     a.setflags(write=False)
     return a
 
@@ -210,18 +214,20 @@ class ExactOptimum(LevelRule):
     f: np.ndarray         # (T,) share of the alpha realized by each snapshot
     alpha: float = 0.02   # return per unit of signal over the day
     noise: float = 0.01   # standard deviation of the noise, in units of return
-    prices: np.ndarray | float = 0.0  # (T,) charged per unit of weight for an exit at each snapshot, beside the costs
+    prices: np.ndarray | float = 0.0  # (T,) per unit of weight exited at a snapshot, besides costs
 
     def __post_init__(self):
         f = _finite_numbers("f", self.f)
-        if f.ndim != 1 or len(f) == 0: raise ValueError(f"f has shape {f.shape}: give T numbers, one for each snapshot")
+        if f.ndim != 1 or len(f) == 0:
+            raise ValueError(f"f has shape {f.shape}: give T numbers, one for each snapshot")
         prices = _finite_numbers("prices", self.prices)
-        if prices.shape not in ((), f.shape):
-            raise ValueError(f"prices has shape {prices.shape}: give {len(f)} numbers, one for each snapshot")
+        if prices.shape not in ((), f.shape): raise ValueError(
+            f"prices has shape {prices.shape}: give {len(f)} numbers, one for each snapshot")
         for name in ("alpha", "noise"):
             x = getattr(self, name)
             if not isinstance(x, Real): raise TypeError(f"{name} is {x!r}: give a number")
-        if not -1e9 < self.alpha < 1e9: raise ValueError(f"alpha is {self.alpha}: give a finite number")
+        if not -1e9 < self.alpha < 1e9:
+            raise ValueError(f"alpha is {self.alpha}: give a finite number")
         if not 1e-30 < self.noise < 1e9:
             raise ValueError(f"noise is {self.noise}: give a positive standard deviation")
         object.__setattr__(self, "f", f)
@@ -240,7 +246,7 @@ def _induction(self: ExactOptimum, u, costs):
     c = [self.alpha * u * self.f[-1] - close - self.prices[-1]]
     for f, price in zip(self.f[-2::-1], self.prices[-2::-1]):
         z = (self.alpha * u * f - early - price - c[0]) / self.noise
-        phi = np.exp(-z.clip(-40, 40)**2 / 2) / np.sqrt(2 * np.pi)  # 0 beyond, and no overflow on the way
+        phi = np.exp(-z.clip(-40, 40)**2 / 2) / np.sqrt(2 * np.pi)  # 0 beyond, without overflow
         Phi = torch.special.ndtr(torch.as_tensor(z)).numpy()
         c.insert(0, c[0] + self.noise * (z * Phi + phi))
     return np.stack(c)
@@ -249,10 +255,10 @@ def _induction(self: ExactOptimum, u, costs):
 @patch
 def boundary(
     self: ExactOptimum,
-    abs_signal: np.ndarray,  # (...) the signal seen from the position, sign(w) * s; |s| where w has the sign of s
-    costs: np.ndarray = (0, 0),  # (2, ...) of an exit before the close and at it, shares of the weight
-) -> np.ndarray:             # (T-1, ...) float64, exit at t if what it brings after costs is above [t]
-    "The exit boundary, which is also the value of staying after each snapshot, plus the snapshot's price."
+    abs_signal: np.ndarray,  # (...) signal seen from the position, sign(w) * s; |s| if of one sign
+    costs: np.ndarray = (0, 0),  # (2, ...) of an exit before the close and at it, shares of weight
+) -> np.ndarray:             # (T-1, ...) float64, exit at t if that brings above [t] after costs
+    "The exit boundary, also the value of staying after each snapshot plus the snapshot's price."
     c = self._induction(abs_signal, costs)[1:]
     return c + self.prices[:-1].reshape(-1, *(1,) * (c.ndim - 1))
 
@@ -263,14 +269,15 @@ def value(
     abs_signal: np.ndarray,  # (...) as in `boundary`
     costs: np.ndarray = (0, 0),  # (2, ...) likewise
 ) -> np.ndarray:             # (...) float64, expected aligned return at the exit, after costs
-    "What a position is worth at the prior close if it is exited at the best moment, after costs and prices."
+    "What a position exited at the best moment is worth at the prior close, after costs and prices."
     return self._induction(abs_signal, costs)[0]
 
 # %% ../nbs/10_baselines.ipynb #e-boundary-continuation
 @patch
 def continuation(self: ExactOptimum, panel: IntradayPanel) -> np.ndarray:
-    "(D, T-1, N) float64: the boundary of each position. Raises ValueError if the panel's T is not that of `f`."
-    if panel.T != len(self.f): raise ValueError(f"panel has {panel.T} snapshots, but f has {len(self.f)}")
+    "(D, T-1, N) float64: each position's boundary. ValueError if the panel's T is not that of `f`."
+    if panel.T != len(self.f):
+        raise ValueError(f"panel has {panel.T} snapshots, but f has {len(self.f)}")
     costs = (0, 0) if panel.costs is None else panel.costs
     return np.moveaxis(self.boundary(np.sign(panel.weights) * panel.signals, costs), 0, 1)
 
@@ -290,7 +297,7 @@ def weighted_least_squares(
     y: np.ndarray,  # (M,) what was earned by going on
     w: np.ndarray,  # (M,) capital, not negative
 ) -> np.ndarray:    # (K,) float64
-    "The coefficients of the weighted regression of `y` on `b`; the smallest where they are not unique."
+    "Coefficients of the weighted regression of `y` on `b`; the smallest where they are not unique."
     root = np.sqrt(w)[:, None]
     a = np.concatenate([b, y[:, None]], axis=1) * root
     scale = np.sqrt((a * a).mean(0))
@@ -304,7 +311,8 @@ def checked_basis(basis: Callable, panel: IntradayPanel) -> np.ndarray:
     "The basis of a panel, checked: shape, and finite wherever a stock may act."
     b, shape = np.asarray(basis(panel)), (panel.D, panel.T, panel.N)
     if b.ndim != 4 or b.shape[:3] != shape:
-        raise ValueError(f"basis gives shape {b.shape}: it should be {shape + ('K',)}, one value for each function")
+        raise ValueError(f"basis gives shape {b.shape}: it should be {shape + ('K',)}, "
+                         "one value for each function")
     if not (bad := ~np.isfinite(b)).any(): return b
     if len(bad := np.argwhere(bad.any(-1) & may_act(panel))): raise ValueError(
         f"basis has {len(bad)} rows that are not finite, the first at {place(panel, *bad[0])}: "
@@ -314,21 +322,22 @@ def checked_basis(basis: Callable, panel: IntradayPanel) -> np.ndarray:
 # %% ../nbs/10_baselines.ipynb #lsmc
 @dataclass(frozen=True, eq=False)
 class LeastSquaresMC(LevelRule):
-    "Longstaff-Schwartz (2001): exit once the aligned return is above its regressed value of staying."
+    "Longstaff-Schwartz (2001): exit once the aligned return beats its regressed value of staying."
 
     coef: np.ndarray              # (T-1, K) coefficients of the basis, one row per snapshot
-    rows: np.ndarray              # (T-1,) stock-days each row was fitted on; with fewer than K it never exits there
-    basis: Callable = own_state   # panel -> (D, T, N, K), row t from snapshots up to t of that day only
+    rows: np.ndarray              # (T-1,) stock-days each row was fitted on; below K it never exits
+    basis: Callable = own_state   # panel -> (D, T, N, K), row t from that day's snapshots up to t
 
     def continuation(self, panel: IntradayPanel) -> np.ndarray:
         """(D, T-1, N) float64: the expected aligned return of staying; inf where not fitted.
 
-        Raises ValueError if the panel's T, or the number of basis functions, is not the fitted one."""
-        if panel.T != len(self.coef) + 1:
-            raise ValueError(f"panel has {panel.T} snapshots, but the policy was fitted on {len(self.coef) + 1}")
+        Raises ValueError if the panel's T or the number of functions is not the fitted one."""
+        if panel.T != len(self.coef) + 1: raise ValueError(
+            f"panel has {panel.T} snapshots, but the policy was fitted on {len(self.coef) + 1}")
         b = checked_basis(self.basis, panel)
         if b.shape[-1] != self.coef.shape[1]:
-            raise ValueError(f"basis gives {b.shape[-1]} functions, but the policy was fitted on {self.coef.shape[1]}")
+            raise ValueError(f"basis gives {b.shape[-1]} functions, "
+                             f"but the policy was fitted on {self.coef.shape[1]}")
         c = np.full((panel.D, panel.T - 1, panel.N), np.inf)
         for t in np.flatnonzero(self.rows >= b.shape[-1]): c[:, t] = b[:, t] @ self.coef[t]
         return c
@@ -341,8 +350,9 @@ def fit(
     train: IntradayPanel,        # the days to fit on
     basis: Callable = own_state, # panel -> (D, T, N, K)
 ) -> LeastSquaresMC:             # the fitted policy
-    "Regress backwards through the training days. Raises ValueError if `basis` has a wrong shape or is not finite."
-    x, act, w, b = aligned_marks(train), may_act(train), _capital(train), checked_basis(basis, train)
+    "Regress backwards through the days. ValueError if `basis` has a wrong shape or is not finite."
+    x, act, w, b = (aligned_marks(train), may_act(train), _capital(train),
+                    checked_basis(basis, train))
     T, K = train.T, b.shape[-1]
     coef, rows = np.zeros((T - 1, K)), act[:, :-1].sum((0, 2))
     y = x[:, -1].astype(np.float64)

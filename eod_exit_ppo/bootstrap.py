@@ -15,7 +15,7 @@ __all__ = ['block_length', 'block_bootstrap', 'detectable']
 def block_length(
     x: np.ndarray,  # (D,) a daily series
 ) -> int:           # days
-    "A block length from the autocorrelation: twice that of Politis and White (2004, 2009), D^(1/3) to D/5 days."
+    "Days per block by the autocorrelation: twice Politis and White's (2004, 2009), D^(1/3) to D/5."
     D, e = len(x), np.asarray(x, np.float64) - np.mean(x)
     if D < 10: return 1
     run = max(5, int(np.ceil(np.log10(D))))
@@ -37,7 +37,7 @@ def _block_means(x, b):
 
 # %% ../nbs/30_bootstrap.ipynb #e-t
 def _t_quantile(A, K, n_boot, level, seed, least=0.1):
-    "The quantile of |t*| over draws of K block means each; a draw's spread counts `least` of that of all A at least."
+    "The quantile of |t*| over draws of K block means; a draw's spread is at least `least` of A's."
     rng, most = np.random.default_rng(seed), 2**22 // K + 1
     floor, t = max(least * A.std(), np.finfo(np.float64).tiny), []
     for n in np.diff([*range(0, n_boot, most), n_boot]):
@@ -50,7 +50,8 @@ def _checked_series(x):
     "A daily series as (D,) float64."
     x = np.asarray(x, np.float64)
     if x.ndim == 1 and np.isfinite(x).all(): return x
-    raise ValueError(f"x has shape {x.shape} and {(~np.isfinite(x)).sum()} non-finite values: give one number per day")
+    raise ValueError(f"x has shape {x.shape} and {(~np.isfinite(x)).sum()} non-finite values: give "
+                     "one number per day")
 
 def _checked_block(block, D):
     "A block length that leaves five blocks."
@@ -67,9 +68,10 @@ def block_bootstrap(
 ) -> tuple[float, float]:      # low and high, within the range of x; nan with fewer than 10 days
     """Interval for the mean of a daily series: studentized, symmetric, circular block bootstrap.
 
-    Politis and Romano (1992) for the blocks. Raises ValueError or TypeError if an argument makes no sense."""
+    Blocks of Politis and Romano (1992). ValueError or TypeError if an argument makes no sense."""
     x, n_boot = _checked_series(x), whole_number("n_boot", n_boot, 100)
-    if not 0 < level < 1: raise ValueError(f"level is {level}: give a share between 0 and 1, such as 0.95")
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}: give a share between 0 and 1, such as 0.95")
     D = len(x)
     if D < 10: return np.nan, np.nan
     b = block_length(x) if block is None else _checked_block(block, D)
@@ -81,7 +83,7 @@ def block_bootstrap(
 
 # %% ../nbs/30_bootstrap.ipynb #e-spread
 def spread_of_days(x: np.ndarray, block: int) -> float:
-    "The standard deviation of independent days whose mean is as uncertain as that of x; nan for a single day."
+    "The standard deviation of independent days whose mean is as uncertain as x's; nan for one day."
     D, e = len(x), np.asarray(x, np.float64) - np.mean(x)
     return np.sqrt(D * block / (D - block)) * _block_means(e, block).std() if D > block else np.nan
 
@@ -91,11 +93,12 @@ def detectable(
     spread: float,         # standard deviation of the daily gain, in any unit
     power: float = 0.8,    # the probability that such a gain is seen
     level: float = 0.95,   # confidence of the interval that has to lie above zero
-    reach: float | None = None,  # half the width of that interval; None: that of so many independent days
+    reach: float | None = None,  # half the interval's width; None: that of so many independent days
 ) -> float:                # in the unit of the spread
-    "The smallest true gain that so many days show with this power. Raises ValueError if an argument makes no sense."
+    "The smallest true gain that the days show with this power; ValueError for what makes no sense."
     for name, share in (("power", power), ("level", level)):
-        if not 0 < share < 1: raise ValueError(f"{name} is {share}: give a share between 0 and 1, such as 0.8")
+        if not 0 < share < 1:
+            raise ValueError(f"{name} is {share}: give a share between 0 and 1, such as 0.8")
     if spread < 0: raise ValueError(f"spread is {spread}: give a standard deviation, 0 or more")
     error, z = spread / np.sqrt(whole_number("days", days, 1)), NormalDist().inv_cdf
     return float((z((1 + level) / 2) * error if reach is None else reach) + z(power) * error)

@@ -33,9 +33,10 @@ def exit_shares(
 def priced(
     panel: IntradayPanel,  # D days, T snapshots, N stocks
     prices: np.ndarray,    # (T,) per unit of weight, in units of return
-) -> IntradayPanel:        # the same stocks and days; what is not quoted keeps its last mark, and can't be traded
-    "The panel as it looks if each exit is charged its snapshot's price. Raises ValueError if there aren't T prices."
-    if len(prices) != panel.T: raise ValueError(f"panel has {panel.T} snapshots, but there are {len(prices)} prices")
+) -> IntradayPanel:        # the same stocks and days; not quoted: at the last mark, not tradable
+    "The panel with each exit charged its snapshot's price. Raises ValueError without T prices."
+    if len(prices) != panel.T:
+        raise ValueError(f"panel has {panel.T} snapshots, but there are {len(prices)} prices")
     charge = np.sign(panel.weights)[:, None] * np.asarray(prices, np.float64)[:, None]
     return panel.with_arrays(returns=read_only((panel.marks() - charge).astype(np.float32)))
 
@@ -44,7 +45,7 @@ def priced(
 class Seen(LevelRule):
     "A rule that looks at a panel through a view of it, and exits on the panel itself."
     rule: LevelRule
-    view: Callable  # panel -> panel of the same days and stocks; a snapshot from those up to it, of that day only
+    view: Callable  # panel -> panel of the same days and stocks; a snapshot from its day up to it
 
     def advantage(self, panel: IntradayPanel) -> np.ndarray:
         "(D, T, N) float64: the rule's, on what it sees. Raises what the view and the rule raise."
@@ -59,9 +60,9 @@ def settle(
     f: Callable,        # (T,) -> (T,)
     x: np.ndarray,      # (T,) where to start
     part: float = 0.3,  # how far to go towards f(x) at first
-    close: float = 1e-4, most: int = 60,  # the difference to stop at, the number of steps to stop at
+    close: float = 1e-4, most: int = 60,  # the difference and the number of steps to stop at
 ) -> np.ndarray:        # (T,) the closest that was seen
-    "x with f(x) near x: part of the way from the closest so far, a larger part after a success, half after a failure."
+    "x with f(x) near x: partway from the closest so far, more after success, half after failure."
     off, best, towards = np.inf, x, 0
     for _ in range(most):
         gap = f(x) - x
@@ -80,16 +81,17 @@ def best_at(
 ) -> LevelRule:
     "The best exits of each stock if exits are charged these prices."
     if isinstance(fit, ExactOptimum): return replace(fit, prices=fit.prices + prices)
-    if not callable(fit): raise TypeError(f"fit is a {type(fit).__name__}: give an ExactOptimum, or fit(panel) -> rule")
+    if not callable(fit): raise TypeError(
+        f"fit is a {type(fit).__name__}: give an ExactOptimum, or fit(panel) -> rule")
     return Seen(fit(priced(train, prices)), partial(priced, prices=prices))
 
 # %% ../nbs/12_bounds.ipynb #e-shadow
 @dataclass(frozen=True, eq=False)
 class ShadowPrice(LevelRule):
-    "Each exit is charged the impact that the book's exits cause at its snapshot: make it with `fit`."
+    "Each exit is charged the impact of the book's exits at its snapshot: make it with `fit`."
     rule: LevelRule      # the best exits at these prices
     impact: Impact
-    shares: np.ndarray   # (T,) share of the book that is charged for; near the mean share that the rule exits
+    shares: np.ndarray   # (T,) share of the book charged for; near the mean share the rule exits
 
     def advantage(self, panel: IntradayPanel) -> np.ndarray:
         "(D, T, N) float64: by how much exiting now beats staying, after the prices."
@@ -106,12 +108,14 @@ def fit(
     cls: ShadowPrice,
     train: IntradayPanel,  # the days to fit on
     impact: Impact,        # of T snapshots
-    fit: ExactOptimum | Callable = LeastSquaresMC.fit,  # the market's optimum; or a function that fits a rule
+    fit: ExactOptimum | Callable = LeastSquaresMC.fit,  # the market's optimum; or how to fit a rule
 ) -> ShadowPrice:
-    "Find the prices at which the charge and the exits agree. Raises TypeError or ValueError naming a bad argument."
-    if not isinstance(impact, Impact): raise TypeError(f"impact is a {type(impact).__name__}: give an Impact")
+    "Find prices where charge and exits agree. Raises TypeError or ValueError for a bad argument."
+    if not isinstance(impact, Impact):
+        raise TypeError(f"impact is a {type(impact).__name__}: give an Impact")
     kappa = np.array(per_snapshot(impact, train.T))
-    def exited(shares): return exit_shares(Exits.of(train, best_at(fit, train, kappa * shares))).mean(0)
+    def exited(shares):
+        return exit_shares(Exits.of(train, best_at(fit, train, kappa * shares))).mean(0)
     shares = settle(exited, np.full(train.T, 1 / train.T))
     return cls(best_at(fit, train, kappa * shares), impact, shares)
 
@@ -132,18 +136,20 @@ def separable_value(
     panel: IntradayPanel,  # D days, T snapshots, N stocks
     rule: LevelRule,
 ) -> np.ndarray:           # (D,) float64
-    "What a rule is worth on what it sees: expected, given the signals, for `ExactOptimum`; else what it earned."
+    "A rule's worth on what it sees: expected, given the signals, for `ExactOptimum`; else earned."
     if not isinstance(rule, ExactOptimum):
         seen = rule.view(panel) if isinstance(rule, Seen) else panel
         return Exits.of(seen, rule.exit_steps(panel)).payoff()
-    if panel.T != len(rule.f): raise ValueError(f"panel has {panel.T} snapshots, but f has {len(rule.f)}")
-    value = rule.value(np.sign(panel.weights) * panel.signals, (0, 0) if panel.costs is None else panel.costs)
+    if panel.T != len(rule.f):
+        raise ValueError(f"panel has {panel.T} snapshots, but f has {len(rule.f)}")
+    value = rule.value(np.sign(panel.weights) * panel.signals,
+                       (0, 0) if panel.costs is None else panel.costs)
     return (np.abs(normalize_neutral(panel.weights)) * value).sum(1)
 
 # %% ../nbs/12_bounds.ipynb #e-shadow-bound
 @patch
 def bound(self: ShadowPrice, panel: IntradayPanel) -> Bound:
-    "Payoff less impact that no policy exceeds on these days, at the rule's prices; estimated unless the rule is exact."
+    "The days' bound on payoff less impact, at the rule's prices; estimated unless it is exact."
     kappa = np.array(per_snapshot(self.impact, panel.T))
     return _bound(separable_value(panel, self.rule) + kappa @ self.shares**2, self.rule)
 
@@ -151,16 +157,16 @@ def bound(self: ShadowPrice, panel: IntradayPanel) -> Bound:
 def impact_bound(
     panel: IntradayPanel,  # D days, T snapshots, N stocks
     impact: Impact,        # of T snapshots
-    fit: ExactOptimum | Callable = LeastSquaresMC.fit,  # the market's optimum; or a function that fits a rule
+    fit: ExactOptimum | Callable = LeastSquaresMC.fit,  # the market's optimum; or how to fit a rule
 ) -> Bound:
-    "The least bound on payoff less impact, over all prices. Exact with an `ExactOptimum`, else as good as the fit."
+    "The least bound on payoff less impact over all prices; exact with `ExactOptimum`, else fitted."
     return ShadowPrice.fit(panel, impact, fit).bound(panel)
 
 # %% ../nbs/12_bounds.ipynb #e-residual
 def residual(
     panel: IntradayPanel,  # D days, T snapshots, N stocks
 ) -> IntradayPanel:        # the same, with other returns; NaN stays NaN
-    "Each snapshot's returns less their mean over the day's book, of the stocks that are quoted there."
+    "Each snapshot's returns less their mean over the day's book, of the stocks quoted there."
     returns = np.array(panel.returns)
     for d in range(panel.D):  # a day at a time, in float64
         r = np.where(panel.weights[d] != 0, panel.returns[d], np.nan).astype(np.float64)
@@ -170,23 +176,23 @@ def residual(
 
 # %% ../nbs/12_bounds.ipynb #e-neutral
 def neutral_bound(
-    panel: IntradayPanel,  # D days, T snapshots, N stocks, of which all move one for one with the market
-    rule: LevelRule,       # best for the stocks' own moves: `ExactOptimum`, or fitted on the residual of other days
+    panel: IntradayPanel,  # D days, T snapshots, N stocks that all move one for one with the market
+    rule: LevelRule,       # best for own moves: `ExactOptimum`, or fitted on other days' residual
 ) -> Bound:
-    "Payoff less any aversion to exposure that no policy exceeds, if the market is a walk without drift and betas 1."
+    "Bound on payoff less any aversion to exposure, if the market is a driftless walk and betas 1."
     return _bound(separable_value(residual(panel), rule), rule)
 
 # %% ../nbs/12_bounds.ipynb #e-utility
 @dataclass(frozen=True, eq=False)
 class ExponentialOptimum(LevelRule):
-    "The best exits for exponential utility of the payoff, where stocks are independent, by backward induction."
+    "The best exits of independent stocks for exponential utility of payoff, by backward induction."
     optimum: ExactOptimum  # how returns come about
     a: float               # absolute risk aversion, as in `ExponentialUtility`
 
     def __post_init__(self): ExponentialUtility(self.a)
 
     def continuation(self, panel: IntradayPanel) -> np.ndarray:
-        "(D, T-1, N) float64: certainty equivalents of staying. Raises ValueError if the panel's T is another."
+        "(D, T-1, N) float64: certainty equivalents of staying. Raises ValueError for another T."
         return np.moveaxis(self.equivalents(panel)[1:] + self.optimum.prices[:-1, None, None], 0, 1)
 
     def value(self, panel: IntradayPanel) -> np.ndarray:
@@ -202,10 +208,12 @@ def equivalents(self: ExponentialOptimum, panel: IntradayPanel) -> np.ndarray:
     if panel.T != len(o.f): raise ValueError(f"panel has {panel.T} snapshots, but f has {len(o.f)}")
     early, close = (0, 0) if panel.costs is None else panel.costs.astype(np.float64)
     u = (np.sign(panel.weights) * panel.signals).astype(np.float64)
-    b = np.maximum(self.a * np.abs(normalize_neutral(panel.weights)).astype(np.float64), 1e-6)  # 0 is the limit
+    b = np.maximum(self.a * np.abs(normalize_neutral(panel.weights)).astype(np.float64),
+                   1e-6)  # 0 is the limit
     c = [o.alpha * u * o.f[-1] - close - o.prices[-1] - b * sigma**2 / 2]
     for f, price in zip(o.f[-2::-1], o.prices[-2::-1]):
         z = (o.alpha * u * f - early - price - c[0]) / sigma
-        below, above = (torch.special.log_ndtr(torch.from_numpy(x)).numpy() for x in (-z, z - b * sigma))
+        below, above = (torch.special.log_ndtr(torch.from_numpy(x)).numpy()
+                        for x in (-z, z - b * sigma))
         c.insert(0, c[0] - np.logaddexp(below, b * sigma * (b * sigma / 2 - z) + above) / b)
     return np.stack(c)

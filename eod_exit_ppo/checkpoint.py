@@ -23,9 +23,9 @@ from .features import SHIPPED, FeatureSet, feature_set
 from .files import read_sealed, write_sealed
 from .limits import Limits
 from .objective import Term
-from .model import ActorCritic
+from .model import ActorCritic, StartRule
 from .policy import LearnedPolicy, not_finite
-from .rollout import StartRule, StatSample, sample_rows
+from .rollout import StatSample, sample_rows
 from .terms import as_objective, parse_objective
 
 # %% auto #0
@@ -40,12 +40,13 @@ _FORMAT = 2  # of a checkpoint; another number when an old reader could not read
 def _probe_panel(T: int, extra: int, costs: bool) -> IntradayPanel:
     "A made-up panel of the kind that features are tried on."
     p = IntradayPanel.synthetic(3, T, 12, seed=20240531, noise="walk", missing=0.1)
-    more = np.random.default_rng(1).normal(size=(*p.shape, extra)).astype(np.float32) if extra else None
+    more = (np.random.default_rng(1).normal(size=(*p.shape, extra)).astype(np.float32)
+            if extra else None)
     return replace(p, extra=more, costs=np.full((2, 12), 1e-3, np.float32) if costs else None)
 
 # %% ../nbs/27_checkpoint.ipynb #e-probe-probe
 def probe(features: FeatureSet, T: int, extra: int, costs: bool) -> dict | None:
-    "What features give for the made-up panel, as plain types and tensors; None where they can't be built on it."
+    "What features give for the made-up panel, as plain types and tensors; None where they fail."
     try: arrays = features(_probe_panel(T, extra, costs))
     except Exception: return None
     stock, context = (torch.from_numpy(np.array(x)) for x in arrays)
@@ -57,8 +58,8 @@ def features_record(agent: FactorizedPPOEOD) -> dict:
     f, p = agent.features, agent.panel
     if SHIPPED.get(f.name) is f: return dict(name=f.name, shipped=True, probe=None)
     if p is None: return agent._features_record
-    return dict(name=f.name, shipped=False, probe=probe(f, p.T, p.extra.shape[3] if p.extra is not None else 0,
-                                                        p.costs is not None))
+    return dict(name=f.name, shipped=False, probe=probe(
+        f, p.T, p.extra.shape[3] if p.extra is not None else 0, p.costs is not None))
 
 def _same_numbers(a, b) -> bool:
     return a is not None and b is not None and all(a[k].shape == b[k].shape and torch.allclose(
@@ -76,20 +77,24 @@ def objective_record(objective) -> dict:
     "What a checkpoint says of the objective: its text, whether that is enough, and else a probe."
     try: shipped = parse_objective(repr(objective)) == objective
     except ValueError: shipped = False
-    return dict(text=repr(objective), shipped=shipped, probe=None if shipped else _worth_probe(objective))
+    return dict(text=repr(objective), shipped=shipped,
+                probe=None if shipped else _worth_probe(objective))
 
 # %% ../nbs/27_checkpoint.ipynb #e-goal-objective-to-use
 def objective_to_use(record: dict, given) -> Term:
-    "The objective to go on with. ValueError where another is given, or none and the file can't hold it."
+    "The objective to go on with. ValueError for another, or for none where the file can't hold it."
     text = record["text"]
     if given is None:
         if record["shipped"]: return parse_objective(text)
-        raise ValueError(f"the agent was trained on a function of one's own, {text!r}, which a checkpoint cannot hold: "
-                         "give it, FactorizedPPOEOD.load(path, objective=...)")
+        raise ValueError(
+            f"the agent was trained on a function of one's own, {text!r}, which a checkpoint "
+            "cannot hold: give it, FactorizedPPOEOD.load(path, objective=...)")
     given = as_objective(given)
     same = given == parse_objective(text) if record["shipped"] else record["probe"] is None or (
-        (probe := _worth_probe(given)) is not None and torch.allclose(probe, record["probe"], rtol=1e-4, atol=1e-7))
-    if not same: raise ValueError(f"the objective given, {given!r}, is not the one the agent was trained on, {text!r}")
+        (probe := _worth_probe(given)) is not None
+        and torch.allclose(probe, record["probe"], rtol=1e-4, atol=1e-7))
+    if not same: raise ValueError(
+        f"the objective given, {given!r}, is not the one the agent was trained on, {text!r}")
     return given
 
 # %% ../nbs/27_checkpoint.ipynb #e-rule
@@ -103,7 +108,8 @@ def rule_record(x):
     if isinstance(x, tuple): return dict(items=[rule_record(y) for y in x])
     if callable(x) and KNOWN.get(getattr(x, "__name__", "")) is x: return dict(known=x.__name__)
     if KNOWN.get(type(x).__name__) is type(x):
-        return dict(known=type(x).__name__, fields={f.name: rule_record(getattr(x, f.name)) for f in fields(x)})
+        return dict(known=type(x).__name__,
+                    fields={f.name: rule_record(getattr(x, f.name)) for f in fields(x)})
     raise TypeError(f"a {type(x).__name__} cannot be written into a checkpoint")
 
 # %% ../nbs/27_checkpoint.ipynb #e-rule-rule-from
@@ -113,11 +119,12 @@ def rule_from(record):
     if "array" in record: return record["array"].numpy()
     if "items" in record: return tuple(map(rule_from, record["items"]))
     known = KNOWN[record["known"]]
-    return known(**{k: rule_from(v) for k, v in record["fields"].items()}) if "fields" in record else known
+    return (known(**{k: rule_from(v) for k, v in record["fields"].items()})
+            if "fields" in record else known)
 
 # %% ../nbs/27_checkpoint.ipynb #e-start-record
 def start_record(start) -> dict | None:
-    "What a checkpoint says of the rule that the network started from: the rule if it ships, and else a probe."
+    "What a checkpoint says of the network's starting rule: the rule if it ships, and else a probe."
     if start is None: return None
     try: rule, probe = rule_record(start.rule), None
     except TypeError: rule, probe = None, _start_probe(start.rule)
@@ -133,40 +140,46 @@ def _start_probe(rule):
 def start_to_use(record: dict | None, given):
     "The rule to go on with; ValueError where the file needs one and another, or none, is given."
     if record is None:
-        if given is not None: raise ValueError("the agent was trained without a start: leave out start")
+        if given is not None:
+            raise ValueError("the agent was trained without a start: leave out start")
         return None
     if record["rule"] is not None and given is None: return rule_from(record["rule"])
     if given is None: raise ValueError(
-        f"the agent started from a rule of one's own, {record['name']}, which a checkpoint cannot hold: give it, "
-        "FactorizedPPOEOD.load(path, start=...)")
+        f"the agent started from a rule of one's own, {record['name']}, which a checkpoint cannot "
+        "hold: give it, FactorizedPPOEOD.load(path, start=...)")
     was = record["probe"] if record["rule"] is None else _start_probe(rule_from(record["rule"]))
     now = _start_probe(given)
     if was is not None and (now is None or not torch.allclose(was, now, rtol=1e-4, atol=1e-7)):
-        raise ValueError(f"the rule given, {type(given).__name__}, is not the one that the agent started from, "
-                         f"{record['name']}")
+        raise ValueError(f"the rule given, {type(given).__name__}, is not the one that the agent "
+                         f"started from, {record['name']}")
     return given
 
 # %% ../nbs/27_checkpoint.ipynb #e-features-of
 def features_to_use(record: dict, given) -> FeatureSet:
-    "The features to go on with, and no others than those trained on. ValueError naming them, UserWarning if unsure."
+    "The features to go on with: those trained on. ValueError naming them, UserWarning if unsure."
     name = record["name"]
     if record["shipped"] and given is None: return SHIPPED[name]
     if given is None: raise ValueError(
-        f"the agent was trained with a function for features, {name!r}, which a checkpoint cannot hold: give it, "
-        "FactorizedPPOEOD.load(path, features=...)")
+        f"the agent was trained with a function for features, {name!r}, which a checkpoint cannot "
+        "hold: give it, FactorizedPPOEOD.load(path, features=...)")
     given = feature_set(given)
     if record["shipped"]:
         if given is not SHIPPED[name]: raise ValueError(
-            f"the agent was trained with the features {name!r} that ship: leave out features, or give {name!r}")
+            f"the agent was trained with the features {name!r} that ship: leave out features, or "
+            f"give {name!r}")
     elif SHIPPED.get(given.name) is given: raise ValueError(
-        f"the agent was trained with a function for features, {name!r}, and not with the {given.name!r} that ship: "
-        "give that function, features=...")
+        f"the agent was trained with a function for features, {name!r}, and not with the "
+        f"{given.name!r} that ship: give that function, features=...")
     elif record["probe"] is None: warnings.warn(
-        f"whether these features are those that the agent was trained with, {name!r}, can't be checked: they could not "
-        "be tried on a made-up panel when it was saved", UserWarning, stacklevel=4)
-    elif not _same_numbers(record["probe"], probe(given, *(record["probe"][k] for k in ("T", "extra", "costs")))):
-        raise ValueError(f"the features given, {given.name!r}, are not those that the agent was trained with, {name!r}:"
-                         " on the same made-up panel they give other numbers; give that function, features=...")
+        f"whether these features are those that the agent was trained with, {name!r}, can't be "
+        "checked: they could not be tried on a made-up panel when it was saved",
+        UserWarning, stacklevel=4)
+    elif not _same_numbers(record["probe"], probe(
+            given, *(record["probe"][k] for k in ("T", "extra", "costs")))):
+        raise ValueError(
+            f"the features given, {given.name!r}, are not those that the agent was trained with, "
+            f"{name!r}: on the same made-up panel they give other numbers; give that function, "
+            "features=...")
     return given
 
 # %% ../nbs/27_checkpoint.ipynb #e-pack
@@ -181,13 +194,16 @@ def packed(agent: FactorizedPPOEOD) -> bytes:
     call, sample = agent._call, agent._sample
     if call: call = dict(call, config=_plain(call["config"]))
     state = dict(
-        call=call, seen=None if sample is None else [x.cpu() for x in sample_rows(sample)], data=agent.data_record(),
-        version=__version__, config=_plain(agent.config), features=features_record(agent), context=agent.context,
-        widths=[agent.model.stock_feat_dim, agent.model.context_dim], seed=int(agent.seed), unit=float(agent.unit),
-        epochs_done=len(agent._rows), history=agent._rows, device=agent.device.type, model=agent.model.state_dict(),
+        call=call, seen=None if sample is None else [x.cpu() for x in sample_rows(sample)],
+        data=agent.data_record(), version=__version__, config=_plain(agent.config),
+        features=features_record(agent), context=agent.context,
+        widths=[agent.model.stock_feat_dim, agent.model.context_dim], seed=int(agent.seed),
+        unit=float(agent.unit), epochs_done=len(agent._rows), history=agent._rows,
+        device=agent.device.type, model=agent.model.state_dict(),
         optimizer=agent.optimizer.state_dict(), generator=agent.generator.get_state(),
-        eval_generator=agent.eval_generator.get_state(), objective=objective_record(agent.objective),
-        limits=agent.limits and asdict(agent.limits), start=start_record(agent.start), best=agent._best)
+        eval_generator=agent.eval_generator.get_state(),
+        objective=objective_record(agent.objective), limits=agent.limits and asdict(agent.limits),
+        start=start_record(agent.start), best=agent._best)
     out = io.BytesIO()
     torch.save(state, out)
     return out.getvalue()
@@ -198,16 +214,17 @@ def save(
     self: FactorizedPPOEOD,
     path: str | os.PathLike,  # of the file to write, by habit something.pt
 ) -> None:
-    """Write a checkpoint, whole or not at all: network, optimizer, generators, history, settings. No panel.
+    """Write a checkpoint, whole or not at all: network, optimizer, generators, history, settings.
 
-    Raises FloatingPointError for a network that is not finite: what lies at the path is kept."""
-    if broken := not_finite(self.model): raise FloatingPointError(f"{broken}: not saved, {path} is as it was")
+    It holds no panel. Raises FloatingPointError for a network not finite: the old file is kept."""
+    if broken := not_finite(self.model):
+        raise FloatingPointError(f"{broken}: not saved, {path} is as it was")
     write_sealed(path, "checkpoint", _FORMAT, packed(self), at_end=True)
     self._kept = path, len(self._rows)
 
 # %% ../nbs/27_checkpoint.ipynb #e-read
-_KEYS = set("call seen data version config features widths seed unit epochs_done history device model optimizer "
-            "generator eval_generator".split())
+_KEYS = set("call seen data version config features widths seed unit epochs_done history device "
+            "model optimizer generator eval_generator".split())
 
 @contextmanager
 def as_bad_checkpoint(path):
@@ -221,8 +238,9 @@ def as_bad_checkpoint(path):
 def _config_of(settings: dict, path, version) -> PPOConfig:
     "The settings; ValueError naming one that this version doesn't know."
     strange = sorted(set(settings) - {f.name for f in fields(PPOConfig)})
-    if strange: raise ValueError(f"{path} has the setting {strange[0]}, which this version of eod_exit_ppo does not "
-                                 f"know; it was written by version {version}: use that one")
+    if strange: raise ValueError(
+        f"{path} has the setting {strange[0]}, which this version of eod_exit_ppo does not know; "
+        f"it was written by version {version}: use that one")
     return PPOConfig(**settings)
 
 # %% ../nbs/27_checkpoint.ipynb #e-read-state
@@ -230,14 +248,15 @@ def read_state(path: Path) -> dict:
     "A checkpoint as it was packed, or an error that says what is wrong with the file."
     body = io.BytesIO(read_sealed(path, "checkpoint", 1, _FORMAT))
     with as_bad_checkpoint(path):
-        state = torch.load(body, map_location="cpu", weights_only=True)  # tensors and plain types, nothing that runs
+        state = torch.load(body, map_location="cpu", weights_only=True)  # data, nothing that runs
         if lacking := _KEYS - set(state): raise KeyError(min(lacking))
         F, C = state["widths"]
         if isinstance(state["features"], str):  # format 1 had the name alone
             name = state["features"]
             state["features"] = dict(name=name, shipped=name in SHIPPED, probe=None)
         version, settings = state["version"], dict(state["config"])
-    older = dict(objective=dict(text="payoff", shipped=True, probe=None), limits=None, start=None, best=None)
+    older = dict(objective=dict(text="payoff", shipped=True, probe=None), limits=None, start=None,
+                 best=None)
     state = older | state
     config = _config_of(settings, path, version)
     return dict(state, config=config, widths=[int(F), int(C)])
@@ -246,17 +265,21 @@ def read_state(path: Path) -> dict:
 def unpack_into(agent: FactorizedPPOEOD, state: dict) -> None:
     "Everything that an agent has learned and drawn, into one that was set up alike."
     agent.model.load_state_dict(state["model"])
-    for g, own in zip(state["optimizer"]["param_groups"], agent.optimizer.param_groups): g["fused"] = own.get("fused")
+    for g, own in zip(state["optimizer"]["param_groups"], agent.optimizer.param_groups):
+        g["fused"] = own.get("fused")
     agent.optimizer.load_state_dict(state["optimizer"])
     agent.unit, agent._rows = state["unit"], [dict(row) for row in state["history"]]
     agent._best = None if state["best"] is None else tuple(state["best"])
-    agent._call, agent._data, agent._features_record = state["call"], state["data"], state["features"]
+    agent._call, agent._data, agent._features_record = (
+        state["call"], state["data"], state["features"])
     agent._context = state.get("context"), len(agent._rows)
     if agent._call: agent._call = dict(agent._call, config=PPOConfig(**agent._call["config"]))
-    if state["seen"] is not None: agent._sample = StatSample(*(x.to(agent.device) for x in state["seen"]))
+    if state["seen"] is not None:
+        agent._sample = StatSample(*(x.to(agent.device) for x in state["seen"]))
     agent.eval_generator.set_state(state["eval_generator"])
     if state["device"] == agent.device.type: agent.generator.set_state(state["generator"])
-    else: agent.generator.manual_seed(state["seed"] + state["epochs_done"])  # generators of other devices do not fit
+    else:  # generators of other devices do not fit
+        agent.generator.manual_seed(state["seed"] + state["epochs_done"])
 
 # %% ../nbs/27_checkpoint.ipynb #e-load
 @patch
@@ -264,27 +287,29 @@ def unpack_into(agent: FactorizedPPOEOD, state: dict) -> None:
 def load(
     cls: FactorizedPPOEOD,
     path: str | os.PathLike,                  # of a file that `save` wrote
-    panel: IntradayPanel | None = None,       # to train on; None: the agent can decide, but not train
+    panel: IntradayPanel | None = None,       # to train on; None: it can decide, but not train
     eval_panel: IntradayPanel | None = None,  # judged on these; None: on the panel
-    features: str | FeatureSet | Callable | None = None,  # needed where the agent was trained with a function
+    features: str | FeatureSet | Callable | None = None,  # needed if it was trained with a function
     device: str = "cpu",                      # "cpu", "cuda" or "auto"
     threads: int = 1,                         # torch's, while it trains and decides
-    objective: Term | Callable | None = None,  # needed where the agent was trained on a function of one's own
-    start=None,                               # needed where the agent started from a rule of one's own
+    objective: Term | Callable | None = None,  # needed if trained on a function of one's own
+    start=None,                               # needed if it started from a rule of one's own
 ) -> FactorizedPPOEOD:
-    """The agent that was saved: decides as it did, and with its panel goes on training as it would have.
+    """The agent that was saved: decides as it did, and with its panel trains on as it would have.
 
-    Raises FileNotFoundError where there is no file; ValueError where it is no checkpoint, or one of another format, or
-    the features given are not those it was trained with; UserWarning where that can't be checked."""
+    Raises FileNotFoundError where there is no file; ValueError for no checkpoint or another format,
+    or features that it was not trained with; UserWarning where that can't be checked."""
     path = Path(path)
     state = read_state(path)
     features = features_to_use(state["features"], features)
     limits = None if state["limits"] is None else Limits(**state["limits"])
-    objective, start = objective_to_use(state["objective"], objective), start_to_use(state["start"], start)
-    if start is not None: start = StartRule(start, float(state["unit"]), state["config"].start_scale)
+    objective, start = (objective_to_use(state["objective"], objective),
+                        start_to_use(state["start"], start))
+    if start is not None:
+        start = StartRule(start, float(state["unit"]), state["config"].start_scale)
     self = cls.__new__(cls)
-    self._setup(panel, eval_panel, state["config"], state["seed"], device, features, state["widths"], threads,
-                objective, limits, start)
+    self._setup(panel, eval_panel, state["config"], state["seed"], device, features,
+                state["widths"], threads, objective, limits, start)
     with as_bad_checkpoint(path): unpack_into(self, state)
     self._kept = path, len(self._rows)
     return self
@@ -295,16 +320,20 @@ def load(
 def load(
     cls: LearnedPolicy,
     path: str | os.PathLike,  # of a checkpoint
-    features: str | FeatureSet | Callable | None = None,  # needed where the agent was trained with a function
+    features: str | FeatureSet | Callable | None = None,  # needed if it was trained with a function
     threads: int = 1,         # torch's, while it decides
     start=None,               # needed where the agent started from a rule of one's own
 ) -> LearnedPolicy:
     "The policy in a checkpoint, with its context. Raises what `FactorizedPPOEOD.load` raises."
     state = read_state(path := Path(path))
-    features, start = features_to_use(state["features"], features), start_to_use(state["start"], start)
-    if start is not None: start = StartRule(start, float(state["unit"]), state["config"].start_scale)
+    features, start = (features_to_use(state["features"], features),
+                       start_to_use(state["start"], start))
+    if start is not None:
+        start = StartRule(start, float(state["unit"]), state["config"].start_scale)
     limits = None if state["limits"] is None else Limits(**state["limits"])
     with as_bad_checkpoint(path):
-        model = ActorCritic(*state["widths"], state["config"].hidden, state["config"].credit == "stock")
+        model = ActorCritic(*state["widths"], state["config"].hidden,
+                            state["config"].credit == "stock")
         model.load_state_dict(state["model"])
-    return cls(model.eval(), features, threads, start, limits, state.get("context"), state["config"].balance)
+    return cls(model.eval(), features, threads, start, limits, state.get("context"),
+               state["config"].balance)

@@ -22,25 +22,29 @@ def whole_number(
     x,              # the number
     least: int = 0, # the smallest that makes sense
 ) -> int:
-    "The number as an int; TypeError for what is not whole, ValueError for what is below the least one."
+    "The number as an int; TypeError for what is not whole, ValueError for what is below the least."
     if isinstance(x, (bool, np.bool_)) or not isinstance(x, Integral) or x < least:
-        kind = ValueError if isinstance(x, Integral) and not isinstance(x, (bool, np.bool_)) else TypeError
+        kind = (ValueError if isinstance(x, Integral) and not isinstance(x, (bool, np.bool_))
+                else TypeError)
         raise kind(f"{name} is {x!r}: give a whole number, {least} or more")
     return int(x)
 
 # %% ../nbs/90_checks.ipynb #e-real
 def real_number(name: str, x, above: bool = False) -> float:
-    "The number as a float, 0 or more, or above 0; TypeError for what is no number, ValueError for another."
-    if isinstance(x, (bool, np.bool_)) or not isinstance(x, Real): raise TypeError(f"{name} is {x!r}: give a number")
+    "The number as a float, 0 or more, or above 0; TypeError for no number, ValueError for another."
+    if isinstance(x, (bool, np.bool_)) or not isinstance(x, Real):
+        raise TypeError(f"{name} is {x!r}: give a number")
     if not 0 <= x < math.inf or above and x == 0:
-        raise ValueError(f"{name} is {x!r}: give a finite number {'above 0' if above else 'from 0 up'}")
+        raise ValueError(f"{name} is {x!r}: give a finite number "
+                         f"{'above 0' if above else 'from 0 up'}")
     return float(x)
 
 # %% ../nbs/90_checks.ipynb #e-array
 def as_array(name: str, a) -> np.ndarray:
     "Anything as an array, a memory map as it is; ValueError naming it where it makes none."
     try: return np.asanyarray(a)
-    except ValueError as e: raise ValueError(f"{name} makes no array: give rows of equal length ({e})") from e
+    except ValueError as e:
+        raise ValueError(f"{name} makes no array: give rows of equal length ({e})") from e
 
 # %% ../nbs/90_checks.ipynb #e-readonly
 def read_only(a: np.ndarray) -> np.ndarray:
@@ -54,10 +58,13 @@ def read_only(a: np.ndarray) -> np.ndarray:
 def float32_array(name: str, a) -> np.ndarray:
     "Float32 view of `a`, or a float32 copy where it is another real type; a memory map stays one."
     if a is None: raise TypeError(f"{name} is None: give an array")
-    if np.ma.isMaskedArray(a): raise TypeError(f"{name} is a masked array: fill it first, NaN means not quoted")
+    if np.ma.isMaskedArray(a):
+        raise TypeError(f"{name} is a masked array: fill it first, NaN means not quoted")
     if not isinstance(a, np.memmap): a = np.asarray(as_array(name, a))
-    if a.dtype.kind not in "fiu": raise TypeError(f"{name} has dtype {a.dtype}: give real numbers (float32 is best)")
-    with np.errstate(over="ignore"): return read_only(a if a.dtype == np.float32 else a.astype(np.float32))
+    if a.dtype.kind not in "fiu":
+        raise TypeError(f"{name} has dtype {a.dtype}: give real numbers (float32 is best)")
+    with np.errstate(over="ignore"):
+        return read_only(a if a.dtype == np.float32 else a.astype(np.float32))
 
 # %% ../nbs/90_checks.ipynb #e-names
 def list_of_names(name: str, values) -> list[str]:
@@ -68,7 +75,8 @@ def list_of_names(name: str, values) -> list[str]:
 def once(name: str, values: Iterable) -> None:
     "ValueError naming the first value that is there twice."
     seen, count = np.unique(np.asarray(values), return_counts=True)
-    if (count > 1).any(): raise ValueError(f"{name} must be unique, {seen[count > 1][0]} is there twice")
+    if (count > 1).any():
+        raise ValueError(f"{name} must be unique, {seen[count > 1][0]} is there twice")
 
 # %% ../nbs/90_checks.ipynb #e-place
 def place(panel, d: int, t: int | None = None, i: int | None = None) -> str:
@@ -97,7 +105,7 @@ def refused(
     match: str = "",   # a regular expression that the message must hold
     error: type | tuple = ValueError,  # the kind of error
 ) -> str:              # the message
-    "The message with which a call is refused; AssertionError where it isn't, or in other words, or with another error."
+    "Message of a refused call; AssertionError if it isn't, or with other words or another error."
     try: value = call()
     except error as e:
         if re.search(match, str(e)): return str(e)
@@ -107,14 +115,14 @@ def refused(
 # %% ../nbs/90_checks.ipynb #e-quiet
 @contextmanager
 def quietly(category: type = UserWarning):
-    "Warnings of this kind are not heard inside: what they say has been said before, or is nobody's business."
+    "Warnings of this kind are not heard inside: they were said before, or are nobody's business."
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category)
         yield
 
 # %% ../nbs/90_checks.ipynb #e-patch
 def patch(f):
-    "Make a function, property or classmethod a method of the class that its first parameter is annotated with."
+    "Make a function, property or classmethod a method of the class that its first parameter names."
     plain = next((getattr(f, k) for k in ("fget", "func", "__func__") if hasattr(f, k)), f)
     cls, here = next(iter(plain.__annotations__.values())), unwrap(plain).__globals__
     cls = here[cls] if isinstance(cls, str) else cls

@@ -24,13 +24,18 @@ from .exits import Exits
 from .files import locked, new_folder, write_whole
 from .market import daily_closes, from_bars, momentum, reversal
 from .objective import PAYOFF
-from .options import (Bars, Close, Cost, Epochs, MaxNet, MaxShare, Objective, Overwrite, Panel, Quiet,
-                                  Recipe, RecipeOption, Run, Seed, Signals, StartOption, State, Threads, Trades,
-                                  argument, config_of, goal_of, option, pair_of, parts_of, plain_errors, times_of)
+from .options import (
+    Adjustments, BarLength, Bars, Calendar, Close, Column, Cost, CutShort, Decimal, Dividends,
+    Epochs, Gaps, HalfDays, Jumps, ListGap, MaxGap, MaxNet, MaxShare, MaxStale, MinBars, MinQuoted,
+    Names, NoVolume, Objective, OfficialClose, OnBlank, Overwrite, Panel, PriorClose, Quiet,
+    Recipe, RecipeOption, Run, Seed, Sep, Session, Signals, Snapshots, Stamp, StartOption, State,
+    Threads, TickerFrom, TimeFormat, Trades, Unit, Weights, Zone, argument, config_of, goal_of,
+    option, pair_of, parts_of, plain_errors, times_of)
 from .policy import LearnedPolicy
 from .report import make_report
-from .runs import (BASELINES, charge, check_out, checkpoint, costs_said, flags_of, keep_walk, open_day,
-                               read_left_out, read_panel, run_record, table_by_ticker, write_run)
+from .runs import (
+    BASELINES, charge, check_out, checkpoint, costs_said, flags_of, keep_walk, open_day,
+    read_left_out, read_panel, run_record, table_by_ticker, write_run)
 from .terms import as_objective
 from .walk import WalkForward, walk_forward
 
@@ -41,18 +46,21 @@ __all__ = ['app', 'MADE', 'measures_json', 'about', 'demo', 'panel', 'train', 'e
 # %% ../nbs/63_cli.ipynb #e-measures-json
 def measures_json(
     panel: IntradayPanel,
-    policies: dict,        # as for `summary`
-    objective=None,        # likewise
-) -> str:                  # days, first, last, costs_bps, and by policy every measure of `compare`; null for nan
+    policies: dict,  # as for `summary`
+    objective=None,  # likewise
+) -> str:            # days, first, last, costs_bps, policies: what `compare` measures; null for nan
     "The same for a program to read."
     costs = np.zeros((2, panel.N)) if panel.costs is None else 1e4 * panel.costs.astype(np.float64)
     table = compare({"hold": Hold()} | policies, panel, objective=objective)
-    measures = {name: {k: None if np.isnan(x) else float(x) for k, x in row.items()} for name, row in table.iterrows()}
+    measures = {name: {k: None if np.isnan(x) else float(x) for k, x in row.items()}
+                for name, row in table.iterrows()}
     return json.dumps(dict(days=panel.D, first=str(panel.dates[0]), last=str(panel.dates[-1]),
-                           costs_bps=dict(zip(("early", "close"), costs.mean(1).round(6).tolist())), policies=measures))
+                           costs_bps=dict(zip(("early", "close"), costs.mean(1).round(6).tolist())),
+                           policies=measures))
 
 # %% ../nbs/63_cli.ipynb #e-app
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  rich_markup_mode=None)
 
 # %% ../nbs/63_cli.ipynb #e-version
 def _version(show: bool):
@@ -63,23 +71,22 @@ def _version(show: bool):
 
 # %% ../nbs/63_cli.ipynb #e-about
 @app.callback()
-def about(
-    version: option(bool, "Say which version this is.", "--version", callback=_version, is_eager=True) = False,
-) -> None:
+def about(version: option(bool, "Say which version this is.", "--version", callback=_version,
+                          is_eager=True) = False) -> None:
     """Learn when to exit each position of a long/short equity book before the close.
 
-    Begin with `eod-exit-ppo demo`. With bars of your own: `panel`, then `walk-forward` and `report` to see whether it
-    would have paid, then `train`, and `decide` during the day. Payoffs are a day's return as a share of one side's
-    capital: 0.05 is 5%."""
-    gc.freeze()  # what was imported is no garbage; not to look for any in it saves a fifth of a short command
+    Begin with `eod-exit-ppo demo`. With bars of your own: `panel`, then `walk-forward` and `report`
+    to see whether it would have paid, then `train`, and `decide` during the day. Payoffs are a
+    day's return as a share of one side's capital: 0.05 is 5%."""
+    gc.freeze()  # imports are no garbage; not searching them saves a fifth of a short command
 
 # %% ../nbs/63_cli.ipynb #e-demo
 @app.command()
 @plain_errors()
 def demo(
     out: option(Path | None, "Folder to keep the run in.  [default: nothing is written]") = None,
-    epochs: Epochs = None, seed: Seed = 7, threads: Threads = 1, overwrite: Overwrite = False, quiet: Quiet = False,
-) -> None:
+    epochs: Epochs = None, seed: Seed = 7, threads: Threads = 1, overwrite: Overwrite = False,
+    quiet: Quiet = False) -> None:
     "See it work: train on 200 synthetic days, judge on 100 others."
     if out is not None: check_out(out, overwrite)
     train_days, test_days = IntradayPanel.synthetic().split(200)
@@ -108,74 +115,60 @@ def _signals(given, bars, jumps, gaps, max_gap, layout):
 @plain_errors()
 def panel(
     bars: Bars, signals: Signals,
-    out: option(Path, "Folder to write the panel to, with report.csv: what became of every row.", show_default=False),
-    weights: option(Path | None, "The same with weight: positive long, negative short.  [default: the signals]") = None,
-    snapshots: option(str, "When positions may be exited: a step from the open like 30min, or times like 10:00,12:00; "
-                      "the close is always the last.") = "30min",
-    tz: option(str | None, "Zone of timestamps that carry none, like America/New_York.") = None,
-    stamp: option(str | None, "Whether a bar's time is its start or its end.  [default: end]") = None,
-    bar: option(str | None, "Length of a bar, like 5min, with --stamp start.  [default: the commonest step]") = None,
-    column: option(list[str], "A column of the bars and what it is here, like Symbol=ticker; may be given several "
-                   "times.", show_default=False) = [],  # noqa: B006
-    unit: option(str | None, "Unit of times that are numbers since 1970: s, ms, us or ns.") = None,
-    format: option(str | None, "Format of times in text that is not ISO, like '%d.%m.%Y %H:%M'.") = None,
-    ticker: option(str | None, "file: the file's name is the ticker.  [default: a column]") = None,
-    on_blank: option(str, "refuse, or skip: rows without a price and empty files are counted, left out.") = "refuse",
-    sep: option(str, "What separates the columns of a text file.") = ",",
-    decimal: option(str, "What separates the decimals in a text file.") = ".",
-    names: option(str | None, "Columns of text files without a header, like date,time,ticker,close.") = None,
-    calendar: option(str, "Exchange calendar that knows the sessions; none: the dates of the file.") = "XNYS",
-    session: option(str | None, "Open and close with --calendar none.  [default: 09:30,16:00]") = None,
-    half_days: option(str, "drop, or keep: no exit after the early close.") = "drop",
-    cut_short: option(str, "drop, or keep the last bar of a day that breaks off as the next prior close.") = "drop",
-    no_volume: option(str, "drop, or keep bars of volume 0 as prices, where there is a column volume.") = "drop",
-    max_stale: option(str, "A price older than this is no price to trade at.") = "15min",
-    max_gap: option(float, "Move taken for a split or an error, overnight or in the day; inf for none.") = 0.3,
-    gaps: option(str, "drop, or keep overnight moves beyond --max-gap as real.") = "drop",
-    jumps: option(str, "drop, or keep bars beyond --max-gap from the price before.") = "drop",
-    list_gap: option(float, "Overnight moves beyond this that stay are listed; inf for none.") = 0.15,
-    min_bars: option(float, "Leave out days on which less of the book has any bar; 0 for none.") = 0.5,
-    min_quoted: option(float, "Leave out days on which less of the book has a price by the first snapshot.") = 0.0,
-    prior_close: option(Path | None, "File with date, ticker, prior_close, which wins over the bars.") = None,
-    adjustments: option(Path | None, "File with date, ticker, factor: splits; closes before that date are multiplied "
-                        "by it; 1: a move is real.") = None,
-    dividends: option(Path | None, "File with date, ticker, dividend: cash per share, of that ex-date.") = None,
-    close: option(Path | None, "File with date, ticker, close: official closes, which win over the last bar.") = None,
-    cost_bps: Cost = None, close_bps: Close = None, overwrite: Overwrite = False, quiet: Quiet = False,
+    out: option(Path, "Folder to write the panel to, with report.csv: what became of every row.",
+                show_default=False),
+    weights: Weights = None, snapshots: Snapshots = "30min", tz: Zone = None, stamp: Stamp = None,
+    bar: BarLength = None, column: Column = [],  # noqa: B006
+    unit: Unit = None, format: TimeFormat = None, ticker: TickerFrom = None,
+    on_blank: OnBlank = "refuse", sep: Sep = ",", decimal: Decimal = ".", names: Names = None,
+    calendar: Calendar = "XNYS", session: Session = None, half_days: HalfDays = "drop",
+    cut_short: CutShort = "drop", no_volume: NoVolume = "drop", max_stale: MaxStale = "15min",
+    max_gap: MaxGap = 0.3, gaps: Gaps = "drop", jumps: Jumps = "drop", list_gap: ListGap = 0.15,
+    min_bars: MinBars = 0.5, min_quoted: MinQuoted = 0.0, prior_close: PriorClose = None,
+    adjustments: Adjustments = None, dividends: Dividends = None, close: OfficialClose = None,
+    cost_bps: Cost = None, close_bps: Close = None, overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
     """From bars and a daily signal to a panel.
 
-    What was read, repaired and left out is printed by reason, and kept in full as report.csv in the panel's folder."""
+    What was read, repaired and left out is printed by reason, and kept in full as report.csv in the
+    panel's folder."""
     check_out(out, overwrite, ("panel.json", "*.npy", "report.csv"), "panel")
     times = times_of("--snapshots", snapshots)
+    columns = dict(pair_of("--column", text) for text in column) or None
+    if names is not None:
+        names = parts_of("--names", names, ",", "columns, like date,time,ticker,close")
     layout = dict(
-        tz=tz, stamp=stamp, bar=bar, columns=dict(pair_of("--column", text) for text in column) or None, unit=unit,
-        format=format, ticker=ticker, on_blank=on_blank, sep=sep, decimal=decimal,
-        names=None if names is None else parts_of("--names", names, ",", "columns, like date,time,ticker,close"),
-        calendar=None if calendar.lower() == "none" else calendar, session=session and times_of("--session", session),
-        cut_short=cut_short, no_volume=no_volume, adjustments=adjustments, dividends=dividends, close=close)
+        tz=tz, stamp=stamp, bar=bar, columns=columns, unit=unit, format=format, ticker=ticker,
+        on_blank=on_blank, sep=sep, decimal=decimal, names=names,
+        calendar=None if calendar.lower() == "none" else calendar,
+        session=session and times_of("--session", session), cut_short=cut_short,
+        no_volume=no_volume, adjustments=adjustments, dividends=dividends, close=close)
     made = _signals(signals, bars, jumps, gaps, max_gap, layout)
     days, report = from_bars(
-        bars, made, weights, times if len(times) > 1 else times[0], half_days=half_days, max_stale=max_stale,
-        max_gap=max_gap, gaps=gaps, jumps=jumps, list_gap=list_gap, min_bars=min_bars, min_quoted=min_quoted,
-        prior_close=prior_close, **layout)
+        bars, made, weights, times if len(times) > 1 else times[0], half_days=half_days,
+        max_stale=max_stale, max_gap=max_gap, gaps=gaps, jumps=jumps, list_gap=list_gap,
+        min_bars=min_bars, min_quoted=min_quoted, prior_close=prior_close, **layout)
     days = charge(days, cost_bps, close_bps)
     with new_folder(out) as part:
         days.save(part)
         report.to_frame().to_csv(part / "report.csv", index=False)
-    typer.echo(f"{report!r}\n\n{days!r}\n\nThe panel is in {out}, the account of every row in {out / 'report.csv'}")
+    typer.echo(f"{report!r}\n\n{days!r}\n\nThe panel is in {out}, the account of every row in "
+               f"{out / 'report.csv'}")
 
 # %% ../nbs/63_cli.ipynb #e-begun
 def _begun(path, fit, judge, config, seed, goal, **how):
     "The agent of a training that was interrupted, if it is the same training."
     agent = FactorizedPPOEOD.load(path, fit, judge, **how)
-    rule, fits = agent.start and type(agent.start.rule).__name__, goal["start"] and goal["start"].__self__.__name__
-    was, now = (asdict(c) | dict(seed=s, objective=repr(as_objective(objective)), limits=limits, start=start)
-                for c, s, objective, limits, start in (
-                    (agent.config, agent.seed, agent.objective, agent.limits, rule),
-                    (config, seed, goal["objective"], goal["limits"], fits)))
+    rule, fits = (agent.start and type(agent.start.rule).__name__,
+                  goal["start"] and goal["start"].__self__.__name__)
+    was, now = (asdict(c) | dict(seed=s, objective=repr(as_objective(objective)), limits=limits,
+                                 start=start) for c, s, objective, limits, start in (
+        (agent.config, agent.seed, agent.objective, agent.limits, rule),
+        (config, seed, goal["objective"], goal["limits"], fits)))
     other = [f"{k} was {was[k]} and is {now[k]}" for k in was if was[k] != now[k]]
-    if other: raise ValueError(f"--resume: {', '.join(other)}: give the same, or begin again with --overwrite")
+    if other: raise ValueError(
+        f"--resume: {', '.join(other)}: give the same, or begin again with --overwrite")
     typer.echo(f"Going on after epoch {len(agent.history)} of {config.epochs}")
     return agent
 
@@ -183,13 +176,15 @@ def _begun(path, fit, judge, config, seed, goal, **how):
 def _trained(path, fit, judge, config, seed, goal, resume, anew, **how):
     "An agent trained to the end, with checkpoints on the way; begun, or gone on with."
     if path.exists() and not (resume or anew): raise ValueError(
-        f"a training for this folder was interrupted ({path}): --resume goes on with it, --overwrite begins again")
+        f"a training for this folder was interrupted ({path}): --resume goes on with it, "
+        "--overwrite begins again")
     resume = resume and path.exists()
     if resume: agent = _begun(path, fit, judge, config, seed, goal, **how)
     else: agent = FactorizedPPOEOD.from_panel(fit, judge, config, seed, **goal, **how)
     try: agent.train(checkpoint=path, resume=resume)
     except KeyboardInterrupt:
-        typer.echo(f"Stopped after epoch {len(agent.history)}: the same command with --resume goes on", err=True)
+        typer.echo(f"Stopped after epoch {len(agent.history)}: the same command with --resume "
+                   "goes on", err=True)
         raise SystemExit(130) from None
     return agent
 
@@ -198,19 +193,20 @@ def _trained(path, fit, judge, config, seed, goal, resume, anew, **how):
 @plain_errors()
 def train(
     panel: Panel,
-    out: option(Path, "Folder to write: config.json, history.csv, agent.pt, history.png.", show_default=False),
-    recipe: RecipeOption = Recipe.per_stock,
-    test_days: option(int | None, "Days at the end to hold out and judge by; 0: judge on the training days.  [default: "
-                      "a third]", min=0) = None,
-    objective: Objective = None, max_net: MaxNet = None, max_share: MaxShare = None, start: StartOption = None,
-    epochs: Epochs = None, seed: Seed = 7, cost_bps: Cost = None, close_bps: Close = None, threads: Threads = 1,
+    out: option(Path, "Folder to write: config.json, history.csv, agent.pt, history.png.",
+                show_default=False), recipe: RecipeOption = Recipe.per_stock,
+    test_days: option(int | None, "Days at the end to hold out and judge by; 0: judge on the "
+                      "training days.  [default: a third]", min=0) = None,
+    objective: Objective = None, max_net: MaxNet = None, max_share: MaxShare = None,
+    start: StartOption = None, epochs: Epochs = None, seed: Seed = 7, cost_bps: Cost = None,
+    close_bps: Close = None, threads: Threads = 1,
     device: option(str, "cpu, cuda or auto.") = "cpu", overwrite: Overwrite = False,
-    resume: option(bool, "Go on with a training that was interrupted; it ends as if nothing had happened.",
-                   "--resume") = False, quiet: Quiet = False,
-) -> None:
+    resume: option(bool, "Go on with a training that was interrupted; it ends as if nothing had "
+                   "happened.", "--resume") = False, quiet: Quiet = False) -> None:
     """Learn from a panel and keep what was learned.
 
-    Interrupted (Ctrl-C, a kill, a power cut), the same command with --resume goes on where it was."""
+    Interrupted (Ctrl-C, a kill, a power cut), the same command with --resume goes on where it
+    was."""
     meanwhile = out.absolute().with_name(f".{out.absolute().name}.training")
     if resume and (out / "agent.pt").exists() and not meanwhile.exists():
         typer.echo(f"The run in {out} is complete: there is nothing to resume")
@@ -218,14 +214,16 @@ def train(
     check_out(out, overwrite or resume)
     days = charge(read_panel(panel), cost_bps, close_bps)
     held_out = days.D // 3 if test_days is None else test_days
-    if held_out >= days.D: raise ValueError(f"--test-days {held_out} of {days.D} days leaves none to learn from")
+    if held_out >= days.D: raise ValueError(
+        f"--test-days {held_out} of {days.D} days leaves none to learn from")
     fit, judge = days.split(days.D - held_out) if held_out else (days, days)
-    typer.echo(f"{days}\nLearning from {fit.D} days, judging on {f'the last {held_out}' if held_out else 'the same'}")
+    typer.echo(f"{days}\nLearning from {fit.D} days, judging on "
+               f"{f'the last {held_out}' if held_out else 'the same'}")
     with locked(meanwhile):
         path = meanwhile / "agent.pt"
         try: agent = _trained(path, fit, judge, config_of(recipe, epochs), seed,
-                              goal_of(objective, max_net, max_share, start), resume, overwrite, device=device,
-                              threads=threads)
+                              goal_of(objective, max_net, max_share, start), resume, overwrite,
+                              device=device, threads=threads)
         finally:
             if not path.exists(): shutil.rmtree(meanwhile)  # nothing was learned yet
         write_run(out, agent)
@@ -237,25 +235,26 @@ def train(
 @app.command()
 @plain_errors()
 def evaluate(
-    run: Run,
-    panel: Panel,
+    run: Run, panel: Panel,
     last_days: option(int | None, "Only so many days at the end. [default: all]", min=1) = None,
     exits: option(Path | None, "CSV to write: when each stock is exited.", dir_okay=False) = None,
-    trades: Trades = None,
-    as_json: option(bool, "Print every measure as JSON.", "--json") = False,
-    objective: option(str | None, "What a day is worth, judged beside the payoff.  [default: the run's]") = None,
-    cost_bps: Cost = None, close_bps: Close = None, threads: Threads = 1, quiet: Quiet = False,
-) -> None:
+    trades: Trades = None, as_json: option(bool, "Print every measure as JSON.", "--json") = False,
+    objective: option(str | None, "What a day is worth, judged beside the payoff.  "
+                      "[default: the run's]") = None, cost_bps: Cost = None,
+    close_bps: Close = None, threads: Threads = 1, quiet: Quiet = False) -> None:
     "Judge a trained policy on a panel, beside holding."
     agent = FactorizedPPOEOD.load(checkpoint(run), threads=threads)
     days = charge(read_panel(panel), cost_bps, close_bps, run_record(run))
-    if (last_days or 1) > days.D: raise ValueError(f"--last-days {last_days}, but there are {days.D}")
+    if (last_days or 1) > days.D:
+        raise ValueError(f"--last-days {last_days}, but there are {days.D}")
     days = days if last_days is None else days[-last_days:]
-    for text in differences(agent.policy.context, days): warnings.warn(text, UserWarning, stacklevel=2)
-    decided, goal = Exits.of(days, agent.policy, "learned policy"), as_objective(objective or agent.objective)
+    for text in differences(agent.policy.context, days):
+        warnings.warn(text, UserWarning, stacklevel=2)
+    decided, goal = (Exits.of(days, agent.policy, "learned policy"),
+                     as_objective(objective or agent.objective))
     judged = days, {"learned policy": decided}, None if goal == PAYOFF else goal
-    typer.echo(measures_json(*judged) if as_json else
-               f"{days.D} days, {days.dates[0]} .. {days.dates[-1]}, {costs_said(days)}\n{summary(*judged)}")
+    typer.echo(measures_json(*judged) if as_json else f"{days.D} days, {days.dates[0]} .. "
+               f"{days.dates[-1]}, {costs_said(days)}\n{summary(*judged)}")
     table = decided.trades()
     when = table[["date", "ticker", "step", "time"]].rename(columns={"step": "exit_step"})
     for what, path, rows in (("exits", exits, when), ("trades", trades, table)):
@@ -267,8 +266,8 @@ def evaluate(
 @app.command("walk-forward")
 @plain_errors()
 def walk(
-    panel: Panel,
-    out: option(Path, "Folder to write; where it holds this walk, unfinished, that goes on.", show_default=False),
+    panel: Panel, out: option(Path, "Folder to write; where it holds this walk, unfinished, that "
+                              "goes on.", show_default=False),
     train: option(int, "Days to learn from in each fold.", min=1) = 120,
     test: option(int, "Days to judge on, then everything moves on by as many.", min=1) = 20,
     purge: option(int, "Days left out between the two.", min=0) = 1,
@@ -276,28 +275,32 @@ def walk(
     seeds: option(int, "Fits of each fold; the book is split evenly among them.", min=1) = 3,
     jobs: option(int, "Fits at a time; -1: as many as there are cores.") = 2,
     baselines: option(bool, "Fit threshold, least squares and best fixed exit too.") = True,
-    recipe: RecipeOption = Recipe.per_stock, epochs: Epochs = None,
-    objective: Objective = None, max_net: MaxNet = None, max_share: MaxShare = None, start: StartOption = None,
+    recipe: RecipeOption = Recipe.per_stock, epochs: Epochs = None, objective: Objective = None,
+    max_net: MaxNet = None, max_share: MaxShare = None, start: StartOption = None,
     name: option(str, "The policy's name; another configuration needs another.") = "learned",
     tried: option(int, "Configurations tried on these days elsewhere.", min=0) = 0,
-    seed: option(int, "Seed of everything that is drawn.", min=0) = 0,
-    trades: Trades = None, cost_bps: Cost = None, close_bps: Close = None, quiet: Quiet = False,
-) -> None:
+    seed: option(int, "Seed of everything that is drawn.", min=0) = 0, trades: Trades = None,
+    cost_bps: Cost = None, close_bps: Close = None, quiet: Quiet = False) -> None:
     """Refit through time, judge on the days after.
 
-    Interrupted, the same command goes on where it was. Another configuration in the same folder, under another --name,
-    is counted as tried."""
-    if name == "hold": raise ValueError("--name is 'hold', the name of holding every position: give another")
+    Interrupted, the same command goes on where it was. Another configuration in the same folder,
+    under another --name, is counted as tried."""
+    if name == "hold":
+        raise ValueError("--name is 'hold', the name of holding every position: give another")
     check_out(out, True, ("fits", "days", "result"), "walk")
     days, config = charge(read_panel(panel), cost_bps, close_bps), config_of(recipe, epochs)
-    splitter, goal = WalkForward(train, test, purge, expanding), goal_of(objective, max_net, max_share, start)
-    typer.echo(f"{days}\n{splitter.get_n_splits(days)} folds of {train} days to learn from, {test} to judge on")
+    splitter, goal = (WalkForward(train, test, purge, expanding),
+                      goal_of(objective, max_net, max_share, start))
+    typer.echo(f"{days}\n{splitter.get_n_splits(days)} folds of {train} days to learn from, "
+               f"{test} to judge on")
     result = walk_forward(days, config, splitter, seeds, jobs, out / "fits", sys.stderr.isatty(),
                           BASELINES if baselines else None, name, seed, tried=tried, **goal)
-    about = dict(main=name, config=asdict(config), splitter=repr(splitter), seed=seed, start=start and start.value,
-                 objective=repr(as_objective(objective)), limits=goal["limits"] and asdict(goal["limits"]))
+    about = dict(main=name, config=asdict(config), splitter=repr(splitter), seed=seed,
+                 start=start and start.value, objective=repr(as_objective(objective)),
+                 limits=goal["limits"] and asdict(goal["limits"]))
     keep_walk(result, out, about, read_left_out(panel / "report.csv"))
-    if trades is not None: write_whole(trades, lambda f: f.write(result.trades().to_csv(index=False).encode()))
+    if trades is not None:
+        write_whole(trades, lambda f: f.write(result.trades().to_csv(index=False).encode()))
     said = summary(result.book, result.policies(), objective)
     typer.echo(f"\n{result!r}\n\n{said}\n\nThe run is in {out}: show it with "
                f"eod-exit-ppo report {out} --out report.html")
@@ -307,21 +310,22 @@ def walk(
 @plain_errors()
 def report(
     run: argument(Path, "Folder that `walk-forward` or `train` has written."),
-    out: option(Path, "HTML file to write; an older one is replaced.", dir_okay=False, show_default=False),
-    panel: argument(Path | None, "With a run of `train`: the panel; judged are the days that were held out.") = None,
+    out: option(Path, "HTML file to write; an older one is replaced.", dir_okay=False,
+                show_default=False),
+    panel: argument(Path | None, "With a run of `train`: the panel; judged are the days that were "
+                    "held out.") = None,
     last_days: option(int | None, "Only so many days at the end.", min=1) = None,
     cost_bps: Cost = None, close_bps: Close = None,
-    template: option(Path | None, "Notebook to make it from, edited from one that was kept.  [default: the one that "
-                     "ships]", dir_okay=False) = None,
+    template: option(Path | None, "Notebook to make it from, edited from one that was kept.  "
+                     "[default: the one that ships]", dir_okay=False) = None,
     keep_notebook: option(Path | None, "Keep the notebook that was run, to look into or to edit.",
-                          dir_okay=False) = None,
-    quiet: Quiet = False,
-) -> None:
+                          dir_okay=False) = None, quiet: Quiet = False) -> None:
     """Show what a run has earned, in one HTML file.
 
-    It begins with the gain over holding and its interval, after costs; nothing in it is loaded from anywhere."""
-    make_report(run, out, panel, last_days=last_days, cost_bps=cost_bps, close_bps=close_bps, template=template,
-                keep_notebook=keep_notebook)
+    It begins with the gain over holding and its interval, after costs; nothing in it is
+    loaded from anywhere."""
+    make_report(run, out, panel, last_days=last_days, cost_bps=cost_bps, close_bps=close_bps,
+                template=template, keep_notebook=keep_notebook)
     typer.echo(f"The report is in {out}")
 
 # %% ../nbs/63_cli.ipynb #e-exits-said
@@ -332,7 +336,8 @@ def exits_said(
     if not len(table): return "Nothing is exited."
     def chance(p): return "" if np.isnan(p) else f"{p:.0%}"
     told = {"weight": "{:+.4g}".format, "return": "{:+.2%}".format, "probability": chance}
-    return table.assign(**{k: table[k].map(f) for k, f in told.items()}).rename_axis(None).to_string()
+    table = table.assign(**{k: table[k].map(f) for k, f in told.items()})
+    return table.rename_axis(None).to_string()
 
 # %% ../nbs/63_cli.ipynb #e-decide-day
 def _learned(run): return LearnedPolicy.load(checkpoint(run)), run_record(run)
@@ -349,34 +354,38 @@ def _session(text):
 @app.command()
 @plain_errors()
 def decide(
-    run: Run,
-    state: State,
-    time: option(str, "The snapshot, as the panel calls it, like 10:30; or with --tz a moment, like "
-                 "2024-05-31T14:30Z.", show_default=False),
-    prices: option(Path, "Parquet or CSV: ticker, price, and perhaps halted and real (true or false); a stock that is "
-                   "not in it is not quoted.", exists=True, show_default=False),
-    book: option(Path | None, "To begin a day: ticker, signal, weight (positive long, negative short), prior_close "
-                 "(adjusted for splits), and perhaps universe (true for the stocks that features look at).  [default: "
-                 "those with a weight]") = None,
-    date: option(str | None, "The day, like 2024-05-31; later calls may repeat it, against a mix-up of files.") = None,
-    times: option(str | None, "To begin a day: all its snapshots, the close last.  [default: those of the run]") = None,
-    session: option(str | None, "To begin a day: its open and close, like 09:30,13:00, or a calendar, like XNYS; times "
-                    "are checked against it, and half-days end early.") = None,
-    tz: option(str | None, "To begin a day: the zone of its times and session, like America/New_York.") = None,
+    run: Run, state: State,
+    time: option(str, "The snapshot, as the panel calls it, like 10:30; or with --tz a moment, "
+                 "like 2024-05-31T14:30Z.", show_default=False),
+    prices: option(Path, "Parquet or CSV: ticker, price, and perhaps halted and real (true or "
+                   "false); a stock that is not in it is not quoted.", exists=True,
+                   show_default=False),
+    book: option(Path | None, "To begin a day: ticker, signal, weight (positive long, negative "
+                 "short), prior_close (adjusted for splits), and perhaps universe (true for the "
+                 "stocks that features look at).  [default: those with a weight]") = None,
+    date: option(str | None, "The day, like 2024-05-31; later calls may repeat it, against a "
+                 "mix-up of files.") = None,
+    times: option(str | None, "To begin a day: all its snapshots, the close last.  "
+                  "[default: those of the run]") = None,
+    session: option(str | None, "To begin a day: its open and close, like 09:30,13:00, or a "
+                    "calendar, like XNYS; times are checked against it, and half-days end "
+                    "early.") = None,
+    tz: option(str | None, "To begin a day: the zone of its times and session, like "
+               "America/New_York.") = None,
     out: option(Path | None, "CSV to write: what is exited now.", dir_okay=False) = None,
-    skip: option(bool, "Go on, although no prices came for snapshots before this one.", "--skip") = False,
+    skip: option(bool, "Go on, although no prices came for snapshots before this one.",
+                 "--skip") = False,
     dry_run: option(bool, "Answer, and change nothing.", "--dry-run") = False,
-    cost_bps: Cost = None, close_bps: Close = None, quiet: Quiet = False,
-) -> None:
+    cost_bps: Cost = None, close_bps: Close = None, quiet: Quiet = False) -> None:
     """Say what to exit now, during a live day.
 
-    The first call of a day brings --book and --date; the file given as --state then remembers it. A call that is
-    refused changes nothing; the same call again gets the same answer. Prices that can't be true are set aside and
-    named: send the right file for the same time."""
+    The first call of a day brings --book and --date; the file given as --state then remembers it.
+    A call that is refused changes nothing; the same call again gets the same answer. Prices that
+    can't be true are set aside and named: send the right file for the same time."""
     learned, now = _learned(run), table_by_ticker("--prices", prices, "price")
     marks = {k: () if (x := flags_of(now, k, prices)) is None else x for k in ("halted", "real")}
-    day = open_day(*learned, state, book, date, times and times_of("--times", times), (cost_bps, close_bps),
-                   not dry_run, session=_session(session), tz=tz)
+    day = open_day(*learned, state, book, date, times and times_of("--times", times),
+                   (cost_bps, close_bps), not dry_run, session=_session(session), tz=tz)
     table = day.decide(_moment(time), now.price, **marks, skip=skip, dry=dry_run)
     if out is not None: write_whole(out, lambda f: f.write(table.to_csv().encode()))
     typer.echo(f"{day!r}\n\n{exits_said(table)}")
@@ -385,9 +394,9 @@ def decide(
 @app.command()
 @plain_errors()
 def fill(
-    run: Run, state: State,
-    ticker: option(str, "The stock.", show_default=False),
-    share: option(float, "What was closed, as a share of the morning's position; 0: the order was not filled.") = 1.0,
+    run: Run, state: State, ticker: option(str, "The stock.", show_default=False),
+    share: option(float, "What was closed, as a share of the morning's position; 0: the order was "
+                  "not filled.") = 1.0,
     price: option(float | None, "At which it was done.  [default: that of the snapshot]") = None,
 ) -> None:
     "Report what was really done: an order, part of one, none of it, or an exit by hand."
@@ -399,7 +408,7 @@ def fill(
 @app.command()
 @plain_errors()
 def undo(run: Run, state: State) -> None:
-    "Take back the last snapshot of a live day, as long as none of its orders is reported as filled."
+    "Take back the last snapshot of a live day, while none of its orders is reported as filled."
     day = open_day(*_learned(run), state)
     day.undo()
     typer.echo(f"{day!r}")

@@ -10,26 +10,29 @@ from numbers import Integral, Real
 from .checks import patch
 
 # %% auto #0
-__all__ = ['positive', 'weight', 'share', 'inside', 'setting', 'choice', 'whole', 'PPOConfig']
+__all__ = ['positive', 'weight', 'share', 'inside', 'METRICS', 'setting', 'choice', 'whole', 'PPOConfig']
 
 # %% ../nbs/92_config.ipynb #e-rules
 def setting(default, ok, words):
-    "A field with its rule: a test of the value, and the words for what passes it."
-    return field(default=default, metadata=dict(ok=ok, words=words))
+    "A field with its rule: a test, and words for what passes it. None passes where it is default."
+    if default is None: words = f"None, or {words}"
+    def fits(x): return x is None and default is None or ok(x)
+    return field(default=default, metadata=dict(ok=fits, words=words))
 
 # %% ../nbs/92_config.ipynb #e-rules-choice
 def choice(*allowed):
     "One of some names; the first is the default."
-    return setting(allowed[0], lambda x: isinstance(x, str) and x in allowed, " or ".join(map(repr, allowed)))
+    return setting(allowed[0], lambda x: isinstance(x, str) and x in allowed,
+                   " or ".join(map(repr, allowed)))
 
 # %% ../nbs/92_config.ipynb #e-rules-is-whole
 def _is_whole(x): return isinstance(x, Integral) and not isinstance(x, bool)
 
 # %% ../nbs/92_config.ipynb #e-rules-whole
-def whole(default, least=1, or_none=False):
+def whole(default, least=1):
     "A whole number, not below the least one."
-    words = f"{'None, or ' * or_none}a whole number from {least} up"
-    return setting(default, lambda x: x is None and or_none or _is_whole(x) and x >= least, words)
+    return setting(default, lambda x: _is_whole(x) and x >= least,
+                   f"a whole number from {least} up")
 
 # %% ../nbs/92_config.ipynb #e-rules-is-finite
 def _is_finite(x):
@@ -38,10 +41,7 @@ def _is_finite(x):
 
 # %% ../nbs/92_config.ipynb #e-numbers
 def _number(inside, words):
-    def rule(default, or_none=False):
-        def ok(x): return x is None and or_none or _is_finite(x) and inside(x)
-        return setting(default, ok, "None, or " * or_none + words)
-    return rule
+    return lambda default: setting(default, lambda x: _is_finite(x) and inside(x), words)
 
 positive = _number(lambda x: x > 0, "a number above 0")
 weight = _number(lambda x: x >= 0, "a number from 0 up")
@@ -51,53 +51,55 @@ inside = _number(lambda x: 0 < x < 1, "a number above 0 and below 1")
 # %% ../nbs/92_config.ipynb #e-config
 @dataclass(frozen=True)
 class PPOConfig:
-    """Every setting of the recipe; `PPOConfig.joint()` and `PPOConfig.per_stock()` are the two that ship.
+    """Every setting of the recipe; `PPOConfig.joint()` and `PPOConfig.per_stock()` both ship.
 
     Raises ValueError naming the setting, its value and what would do."""
-    credit: str = choice("stock", "book")         # what gets an advantage and a ratio: each "stock", or the "book"
-    marginal: str = choice("auto", "slope", "exact")  # a stock's credit: the objective's slope, or the exact difference
-    features: str = choice("path", "base", "level")  # what the policy sees; a function goes to the agent itself
-    hidden: int = whole(32)                       # width of every layer
-    epochs: int = whole(200, least=0)             # rounds of rollout and update
-    rollouts_per_epoch: int = whole(8)            # days drawn each round, with replacement
-    stock_subsample: int | None = whole(None, or_none=True)  # only so many stocks of a day may act; None: all
-    redraw: str = choice("day", "step")           # when a subsample is drawn: once a "day", or anew at every "step"
-    ppo_epochs: int = whole(1)                    # passes over a round's data
-    batch_size: int | None = whole(None, or_none=True)  # steps of a minibatch; None: 16, or 64 on very long days
-    lr: float = positive(0.015)                   # Adam's learning rate at the start
-    lr_schedule: str = choice("cosine", "constant")  # "constant", or "cosine" to 0 over the epochs of a call of train
-    adam_beta2: float = inside(0.99)              # Adam's memory of squared gradients
-    gamma: float = share(1.0)                     # discount per snapshot
-    lam: float | None = share(None, or_none=True)  # GAE's lambda; None: 0.8, or 0.95 on very long days
-    adv_norm: str = choice("scale", "standardize")  # "scale": over their root mean square; "standardize": mean 0, std 1
-    clip_coef: float = positive(0.2)              # a ratio beyond 1 -+ this earns nothing more
-    ent_coef: float = weight(0.02)                # weight of the entropy at the start
-    ent_coef_final: float = weight(0.0)           # and at the end of the call of train, linear in between
-    vf_coef: float = weight(1.0)                  # weight of the value loss
-    max_grad_norm: float = positive(1.0)          # a longer gradient is shortened to this
-    target_kl: float | None = positive(None, or_none=True)  # a round's update ends past this approx_kl; None: never
-    start_scale: float = positive(10.0)           # of a start from a rule: logit per typical return of its advantage
-    balance: float = weight(0.0)                  # logits by which exits answer to each unit of the net they leave
-    keep: str = choice("last", "best")            # the network at the end, or the best of the looks at held-out days
-    initial_exit: float | None = inside(None, or_none=True)  # of a fresh policy; None: as drawn, 1/T if T > 13
-    bn_momentum: float = share(1.0)               # share of the newest data in refreshed BatchNorm statistics
-    refresh_until: float = share(0.04)            # statistics are refreshed in this first share of the epochs
-    eval_every: int = whole(25)                   # epochs between two looks at the evaluation days
-    precision: str = choice("float32", "bf16")    # of the products over stocks in training; "bf16" where it is fast
+    credit: str = choice("stock", "book")     # one advantage and ratio per "stock", or per "book"
+    marginal: str = choice("auto", "slope", "exact")  # its credit: the objective's slope, or exact
+    features: str = choice("path", "base", "level")  # what the policy sees; agents take functions
+    hidden: int = whole(32)                   # width of every layer
+    epochs: int = whole(200, least=0)         # rounds of rollout and update
+    rollouts_per_epoch: int = whole(8)        # days drawn each round, with replacement
+    stock_subsample: int | None = whole(None)  # only so many stocks of a day may act; None: all
+    redraw: str = choice("day", "step")       # subsamples are drawn once a "day", or each "step"
+    ppo_epochs: int = whole(1)                # passes over a round's data
+    batch_size: int | None = whole(None)      # steps of a minibatch; None: 16, very long days 64
+    lr: float = positive(0.015)               # Adam's learning rate at the start
+    lr_schedule: str = choice("cosine", "constant")  # "cosine": to 0 over a call of train
+    adam_beta2: float = inside(0.99)          # Adam's memory of squared gradients
+    gamma: float = share(1.0)                 # discount per snapshot
+    lam: float | None = share(None)           # GAE's lambda; None: 0.8, or 0.95 on very long days
+    adv_norm: str = choice("scale", "standardize")  # to root mean square 1, or mean 0 and std 1
+    clip_coef: float = positive(0.2)          # a ratio beyond 1 -+ this earns nothing more
+    ent_coef: float = weight(0.02)            # weight of the entropy at the start
+    ent_coef_final: float = weight(0.0)       # and at the end of a call of train, linear in between
+    vf_coef: float = weight(1.0)              # weight of the value loss
+    max_grad_norm: float = positive(1.0)      # a longer gradient is shortened to this
+    target_kl: float | None = positive(None)  # approx_kl at which an update ends; None: never
+    start_scale: float = positive(10.0)       # a start's logit per typical return of its advantage
+    balance: float = weight(0.0)              # logits of exits for each unit of the net they leave
+    keep: str = choice("last", "best")        # the last network, or the best on held-out days
+    initial_exit: float | None = inside(None)  # of a fresh policy; None: as drawn, 1/T if T > 13
+    bn_momentum: float = share(1.0)           # share of the newest data in refreshed statistics
+    refresh_until: float = share(0.04)        # BatchNorm is refreshed in this first share of epochs
+    eval_every: int = whole(25)               # epochs between two looks at the evaluation days
+    precision: str = choice("float32", "bf16")  # of products over stocks; "bf16" where it is fast
 
     def __post_init__(self):
         for f in fields(self):
             x = getattr(self, f.name)
-            if not f.metadata["ok"](x): raise ValueError(f"PPOConfig: {f.name} is {x!r}: give {f.metadata['words']}")
+            if not f.metadata["ok"](x):
+                raise ValueError(f"PPOConfig: {f.name} is {x!r}: give {f.metadata['words']}")
 
     @classmethod
     def joint(cls, **changes) -> PPOConfig:
-        "The specification's algorithm with its faults fixed: one advantage and one ratio for the whole book."
+        "The specification's algorithm, faults fixed: one advantage, one ratio for the whole book."
         return replace(cls(
-            credit="book", features="base", hidden=256, epochs=100, rollouts_per_epoch=64, stock_subsample=128,
-            redraw="step", ppo_epochs=8, batch_size=1024, lr=3e-4, lr_schedule="constant", adam_beta2=0.999, lam=0.95,
-            adv_norm="standardize", ent_coef=5e-4, ent_coef_final=5e-4, vf_coef=0.5, bn_momentum=0.1,
-            refresh_until=1.0, eval_every=10), **changes)
+            credit="book", features="base", hidden=256, epochs=100, rollouts_per_epoch=64,
+            stock_subsample=128, redraw="step", ppo_epochs=8, batch_size=1024, lr=3e-4,
+            lr_schedule="constant", adam_beta2=0.999, lam=0.95, adv_norm="standardize",
+            ent_coef=5e-4, ent_coef_final=5e-4, vf_coef=0.5, bn_momentum=0.1, refresh_until=1.0,
+            eval_every=10), **changes)
 
     @classmethod
     def per_stock(cls, **changes) -> PPOConfig:
@@ -117,3 +119,26 @@ def of_days(
     batch_size, lam = (64, 0.95) if T > VERY_LONG_DAY else (16, 0.8)
     return replace(self, batch_size=batch_size if self.batch_size is None else self.batch_size,
                    lam=lam if self.lam is None else self.lam)
+
+# %% ../nbs/92_config.ipynb #e-metrics
+METRICS = dict(
+    payoff="mean payoff of the epoch's sampled days, as a share of one side's capital",
+    objective="mean worth of the epoch's sampled days: what is learned",
+    held_out="mean worth of the greedy policy on the training days held out by keep=\"best\", "
+             "in epochs with a look",
+    eval_payoff="mean worth of the greedy policy on evaluation days; "
+                "missing in epochs without a look",
+    approx_kl="mean of ratio - 1 - log(ratio) over the update: how far the policy has moved",
+    clipfrac="share of ratios further than clip_coef from 1: "
+             "how much of the data has reached the clip",
+    explained_var="1 - Var(target - value) / Var(target): 1 is a perfect value, "
+                  "0 no better than a constant",
+    entropy="mean entropy of an exit decision in nats; 0.69 is a coin, 0 a certainty",
+    saturated="share of decisions with an exit probability below 0.001 or above 0.999",
+    grad_norm="mean length of the gradient before it is clipped",
+    pi_loss="mean of the clipped surrogate, as a loss; "
+            "at the start of an update it is minus the mean advantage",
+    v_loss="half the mean squared error of the value, in the unit of the values",
+    lr="learning rate of the epoch",
+    seconds="wall time of the epoch, without the look at the evaluation days",
+)

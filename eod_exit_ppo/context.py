@@ -37,11 +37,12 @@ def training_context(
 def trained_costs(
     context: dict | None,
     tickers: Iterable[str],
-) -> np.ndarray | None:  # (2, N) float32; None where there were none, or not for each of these stocks
+) -> np.ndarray | None:  # (2, N) float32; None if there were none, or not for each of these stocks
     "The costs that a policy was trained with."
     found, tickers = (context or {}).get("costs"), list(tickers)
     if not found: return None
-    rows = [[c] * len(tickers) if isinstance(c, float) else [c.get(k, np.nan) for k in tickers] for c in found.values()]
+    rows = [[c] * len(tickers) if isinstance(c, float) else [c.get(k, np.nan) for k in tickers]
+            for c in found.values()]
     return None if np.isnan(rows).any() else np.float32(rows)
 
 # %% ../nbs/08_context.ipynb #e-differ-days
@@ -60,15 +61,17 @@ def differences(
     "Where days differ from those that a policy was trained on, a sentence each."
     if not context: return []
     was, now, out = context["snapshots"], panel.times.tolist(), []
-    if len(was) != len(now): out.append(f"the policy was trained on days of {len(was)} snapshots, and these have "
-                                        f"{len(now)} (times {', '.join(now[:4])}, ...): its decisions on such days "
-                                        "have not been tested")
+    if len(was) != len(now): out.append(
+        f"the policy was trained on days of {len(was)} snapshots, and these have {len(now)} "
+        f"(times {', '.join(now[:4])}, ...): its decisions on such days have not been tested")
     elif was != now and _on_the_clock([*was, *now]):
         k = next(k for k, (a, b) in enumerate(zip(was, now)) if a != b)
-        out.append(f"the times are not those that the policy was trained on, the first {now[k]} in place of {was[k]}")
+        out.append("the times are not those that the policy was trained on, "
+                   f"the first {now[k]} in place of {was[k]}")
     if context["costs"] and panel.costs is None:
-        out.append("the policy was trained with costs, and there are none: it decides as if exits were free of charge")
+        out.append("the policy was trained with costs, and there are none: "
+                   "it decides as if exits were free of charge")
     if seen := seen_days(context, panel) if days else ():
-        out.append(f"{len(seen)} of {panel.D} days were trained on, the first {seen[0]}: what is earned on them is no "
-                   "evidence (in sample)")
+        out.append(f"{len(seen)} of {panel.D} days were trained on, the first {seen[0]}: "
+                   "what is earned on them is no evidence (in sample)")
     return out

@@ -4,16 +4,14 @@
 
 # %% ../nbs/01_data.ipynb #imports
 from __future__ import annotations
-import hashlib
 import html
 import warnings
 from dataclasses import dataclass, fields
 from numbers import Number
-from pathlib import Path
 import numpy as np
 import pandas as pd
-from .checks import as_array, float32_array, list_of_names, once, patch, place, read_only
-from .files import read_folder, write_folder
+from .checks import (as_array, float32_array, list_of_names, once, patch, place,
+                                 read_only)
 from .style import COLOURS
 from .synthetic import make_synthetic_data, synthetic_alpha
 
@@ -27,12 +25,13 @@ _all_ = [make_synthetic_data, synthetic_alpha]  # made in `synthetic`, exported 
 def last_mark(
     returns: np.ndarray,  # (..., T, N) float32 against the prior close, NaN where not quoted
 ) -> np.ndarray:          # the same shape without NaN; `returns` itself when nothing is missing
-    "The last quote of the day so far stands in where there is none; 0, the prior close, before the first quote."
+    "Where there is no quote, the last one of the day so far; 0, the prior close, before the first."
     if not np.isnan(np.min(returns)): return returns
     marks = np.array(returns)
     marks[..., 0, :] = np.where(np.isnan(marks[..., 0, :]), 0, marks[..., 0, :])
     for t in range(1, marks.shape[-2]):
-        marks[..., t, :] = np.where(np.isnan(marks[..., t, :]), marks[..., t-1, :], marks[..., t, :])
+        marks[..., t, :] = np.where(np.isnan(marks[..., t, :]),
+                                    marks[..., t-1, :], marks[..., t, :])
     return marks
 
 # %% ../nbs/01_data.ipynb #e-blocks
@@ -40,7 +39,7 @@ def day_blocks(
     shape: tuple[int, ...],  # of an array whose first axis is days, e.g. (D, T, N)
     cells: int = 2**22,      # about how many entries a block may hold
 ):                           # yields slices of days, in order, that cover them all
-    "Cut the days into blocks that fit in memory, so that a memory-mapped panel is never loaded at once."
+    "Cut the days into blocks that fit in memory: a memory-mapped panel is never loaded at once."
     step = max(1, cells // int(np.prod(shape[1:])))
     for start in range(0, shape[0], step): yield slice(start, min(start + step, shape[0]))
 
@@ -68,19 +67,19 @@ class Shown:
 class IntradayPanel(Shown):
     """D days of T snapshots of N stocks: the one thing that every other module takes.
 
-    Checked once, on construction; cuts are not checked again. Arrays are read-only views, float32 ones are not copied,
-    a memory map stays one. Raises ValueError for shapes or values that make no sense, TypeError for a wrong dtype;
-    warns once where a day's book has one side only."""
+    Checked once, on construction; cuts are not checked again. Arrays are read-only views, float32
+    ones are not copied, a memory map stays one. Raises ValueError for shapes or values that make no
+    sense, TypeError for a wrong dtype; warns once where a day's book has one side only."""
     signals: np.ndarray                 # (D, N) float32, known at the prior close
-    returns: np.ndarray                 # (D, T, N) float32, from the prior close to each snapshot; NaN = not quoted
-    weights: np.ndarray                 # (D, N) float32, raw: positive is long, negative short, 0 not in the book
-    tradable: np.ndarray | None = None  # (D, T, N) bool, where an exit is possible; default: wherever there is a quote
-    dates: np.ndarray | None = None     # (D,) increasing days (datetime64[D]) or integers; default 0, 1, ...
+    returns: np.ndarray                 # (D, T, N) float32, since the prior close; NaN = not quoted
+    weights: np.ndarray                 # (D, N) float32, raw: long > 0, short < 0, 0 not held
+    tradable: np.ndarray | None = None  # (D, T, N) bool, where one can exit; default: where quoted
+    dates: np.ndarray | None = None     # (D,) increasing, datetime64[D] or int; default 0, 1, ...
     times: np.ndarray | None = None     # (T,) str, names of the snapshots; default t0, t1, ...
     tickers: np.ndarray | None = None   # (N,) str; default S000, S001, ...
-    extra: np.ndarray | None = None     # (D, T, N, K) float32 or None, anything else known at each snapshot
-    costs: np.ndarray | None = None     # (2, N) float32, paid per unit of weight: to exit early, at the close; None: 0
-    universe: np.ndarray | None = None  # (D, N) bool, the stocks that features may look at; None: the day's book
+    extra: np.ndarray | None = None     # (D, T, N, K) float32, what else is known at each snapshot
+    costs: np.ndarray | None = None     # (2, N) float32 per unit of weight: early, close; None: 0
+    universe: np.ndarray | None = None  # (D, N) bool, what features may look at; None: the book
 
     def __post_init__(self):
         for name, value in checked_arrays(self).items(): object.__setattr__(self, name, value)
@@ -110,15 +109,17 @@ def members(self: IntradayPanel) -> np.ndarray:
 
 @patch
 def marks(self: IntradayPanel) -> np.ndarray:
-    "(D, T, N) float32 without NaN, see `last_mark`; for a large memory map, take a few days at a time."
+    "(D, T, N) float32 without NaN, see `last_mark`; for a large memory map, a few days at a time."
     return read_only(last_mark(self.returns))
 
 # %% ../nbs/01_data.ipynb #e-makes
 @patch
 @classmethod
-def synthetic(cls: IntradayPanel, D: int = 300, T: int = 8, N: int = 800, seed: int = 123, **options) -> IntradayPanel:
+def synthetic(cls: IntradayPanel, D: int = 300, T: int = 8, N: int = 800, seed: int = 123,
+              **options) -> IntradayPanel:
     "The panel of `make_synthetic_data`, with its options, on business days from 2020-01-01."
-    return cls(*make_synthetic_data(D, T, N, seed, **options), dates=pd.bdate_range("2020-01-01", periods=D))
+    return cls(*make_synthetic_data(D, T, N, seed, **options),
+               dates=pd.bdate_range("2020-01-01", periods=D))
 
 # %% ../nbs/01_data.ipynb #e-makes-arrays
 @patch
@@ -126,14 +127,16 @@ def synthetic(cls: IntradayPanel, D: int = 300, T: int = 8, N: int = 800, seed: 
 def arrays(self: IntradayPanel) -> dict[str, np.ndarray]:
     "Name -> array, of those that are there; without a `tradable` that is True everywhere."
     own = {f.name: getattr(self, f.name) for f in fields(self)}
-    return {k: a for k, a in own.items() if a is not None and not (k == "tradable" and everywhere(a))}
+    return {k: a for k, a in own.items()
+            if a is not None and not (k == "tradable" and everywhere(a))}
 
 # %% ../nbs/01_data.ipynb #e-makes-with-arrays
 @patch
 def with_arrays(self: IntradayPanel, **arrays) -> IntradayPanel:
     "A panel with some arrays replaced, not checked again."
     new = object.__new__(type(self))
-    for f in fields(self): object.__setattr__(new, f.name, arrays.get(f.name, getattr(self, f.name)))
+    for f in fields(self):
+        object.__setattr__(new, f.name, arrays.get(f.name, getattr(self, f.name)))
     return new
 
 # %% ../nbs/01_data.ipynb #e-dates
@@ -143,27 +146,33 @@ def as_dates(values) -> np.ndarray:
     if a.ndim != 1: raise TypeError(f"dates has shape {a.shape}: give a list, one for each day")
     if a.dtype.kind in "iu": return a
     numbers = a.dtype.kind in "fbc" or a.dtype.kind == "O" and any(isinstance(x, Number) for x in a)
-    if numbers: raise TypeError(f"dates have dtype {a.dtype}, and numbers in it: give dates or integers")
+    if numbers:
+        raise TypeError(f"dates have dtype {a.dtype}, and numbers in it: give dates or integers")
     try: index = pd.DatetimeIndex(pd.to_datetime(values, format="ISO8601"))
     except (ValueError, TypeError) as e:
-        raise ValueError(f"dates cannot be read as days ({e}): give dates, strings like 2017-05-31, or integers") from e
-    if index.hasnans: raise ValueError(f"dates has no day at position {index.isna().argmax()}: name every day")
+        raise ValueError(f"dates cannot be read as days ({e}): "
+                         "give dates, strings like 2017-05-31, or integers") from e
+    if index.hasnans:
+        raise ValueError(f"dates has no day at position {index.isna().argmax()}: name every day")
     return index.tz_localize(None).to_numpy().astype("datetime64[D]")
 
 # %% ../nbs/01_data.ipynb #e-labels
 def day_labels(values, D):
     "Dates of D days, increasing."
     dates = np.arange(D) if values is None else as_dates(values)
-    if dates.shape != (D,): raise ValueError(f"dates has {len(dates)} labels but returns ask for {D}")
+    if dates.shape != (D,):
+        raise ValueError(f"dates has {len(dates)} labels but returns ask for {D}")
     late = np.flatnonzero(~(dates[1:] > dates[:-1]))
-    if len(late): raise ValueError(f"dates must increase, but {dates[late[0] + 1]} (day {late[0] + 1}) follows "
-                                   f"{dates[late[0]]}: sort the days and give each once")
+    if len(late): raise ValueError(
+        f"dates must increase, but {dates[late[0] + 1]} (day {late[0] + 1}) follows "
+        f"{dates[late[0]]}: sort the days and give each once")
     return read_only(dates)
 
 # %% ../nbs/01_data.ipynb #e-labels-axis-labels
 def axis_labels(name, values, n, default):
     "Names of one axis as an array of str, one for each of the `n` positions and none twice."
-    a = np.array([default.format(i) for i in range(n)] if values is None else list_of_names(name, values))
+    a = np.array([default.format(i) for i in range(n)] if values is None
+                 else list_of_names(name, values))
     if a.shape != (n,): raise ValueError(f"{name} has {len(a)} labels but returns ask for {n}")
     once(name, a)
     return read_only(a)
@@ -172,27 +181,33 @@ def axis_labels(name, values, n, default):
 def checked_arrays(p) -> dict:
     "The fields of a panel under construction as read-only arrays of the right dtype and shape."
     a = {k: float32_array(k, getattr(p, k)) for k in ("signals", "returns", "weights")}
-    a |= {k: float32_array(k, getattr(p, k)) for k in ("extra", "costs") if getattr(p, k) is not None}
+    a |= {k: float32_array(k, getattr(p, k)) for k in ("extra", "costs")
+          if getattr(p, k) is not None}
     masks = [k for k in ("tradable", "universe") if getattr(p, k) is not None]
     a |= {k: read_only(as_array(k, getattr(p, k))) for k in masks}
     shape = a["returns"].shape
-    if len(shape) != 3: raise ValueError(f"returns has shape {shape}: give (days, snapshots, stocks)")
-    if 0 in shape: raise ValueError(f"the panel is empty: returns has shape {shape}, give at least one of each")
+    if len(shape) != 3:
+        raise ValueError(f"returns has shape {shape}: give (days, snapshots, stocks)")
+    if 0 in shape: raise ValueError(
+        f"the panel is empty: returns has shape {shape}, give at least one of each")
     D, T, N = shape
     own = dict.fromkeys(("signals", "weights", "universe"), (D, N)) | dict(costs=(2, N))
     for k, v in a.items():
         wanted = own.get(k, shape + (v.shape[3:4] or (1,)) if k == "extra" else shape)
-        if v.shape != wanted: raise ValueError(f"{k} has shape {v.shape} but returns of shape {shape} ask for {wanted}")
-        if k in masks and v.dtype != bool: raise TypeError(f"{k} has dtype {v.dtype}: give booleans")
+        if v.shape != wanted: raise ValueError(
+            f"{k} has shape {v.shape} but returns of shape {shape} ask for {wanted}")
+        if k in masks and v.dtype != bool:
+            raise TypeError(f"{k} has dtype {v.dtype}: give booleans")
     gone = (a["weights"] == 0) & (np.asarray(p.weights) != 0)
-    if gone.any(): raise ValueError(f"weights has {gone.sum()} values too small for float32, the first at day "
-                                    f"{gone.argmax() // N}, stock {gone.argmax() % N}: scale the weights up")
+    if gone.any(): raise ValueError(
+        f"weights has {gone.sum()} values too small for float32, the first at day "
+        f"{gone.argmax() // N}, stock {gone.argmax() % N}: scale the weights up")
     return a | dict(dates=day_labels(p.dates, D), times=axis_labels("times", p.times, T, "t{}"),
                     tickers=axis_labels("tickers", p.tickers, N, "S{:03d}"))
 
 # %% ../nbs/01_data.ipynb #e-values
 def _refuse_cells(p, name, bad, what, remedy):
-    "Raise if any cell of an array is bad, naming the first; `bad(days)` marks the bad cells of a slice of days."
+    "Raise naming the first bad cell of an array; `bad(days)` marks those of a slice of days."
     count, first = 0, None
     for days in day_blocks(getattr(p, name).shape):
         wrong = bad(days)
@@ -208,26 +223,32 @@ def _refuse_cells(p, name, bad, what, remedy):
 def check_values(p) -> None:
     "Raise on values that no panel may hold; warn once where a day's book has one side only."
     for k in ("signals", "weights"):
-        _refuse_cells(p, k, lambda days, k=k: ~np.isfinite(getattr(p, k)[days]), "non-finite values",
+        _refuse_cells(p, k, lambda days, k=k: ~np.isfinite(getattr(p, k)[days]),
+                      "non-finite values",
                       "give finite numbers, or weight 0 and signal 0 for a stock without one")
-    _refuse_cells(p, "returns", lambda days: np.isinf(p.returns[days]), "infinite values", "NaN says not quoted")
+    _refuse_cells(p, "returns", lambda days: np.isinf(p.returns[days]),
+                  "infinite values", "NaN says not quoted")
     bad = [] if p.costs is None else np.flatnonzero(~((p.costs >= 0) & (p.costs < 1)).all(0))
-    if len(bad): raise ValueError(f"costs of stock {bad[0]} ({p.tickers[bad[0]]}) are {p.costs[:, bad[0]]}: "
-                                  "give shares of its weight, from 0 to below 1")
+    if len(bad): raise ValueError(
+        f"costs of stock {bad[0]} ({p.tickers[bad[0]]}) are {p.costs[:, bad[0]]}: "
+        "give shares of its weight, from 0 to below 1")
     if p.tradable is not None:
-        _refuse_cells(p, "tradable", lambda days: p.tradable[days] & np.isnan(p.returns[days]), "cells without a quote",
+        _refuse_cells(p, "tradable", lambda days: p.tradable[days] & np.isnan(p.returns[days]),
+                      "cells without a quote",
                       "a stock can be traded only where its return is known")
     if p.universe is not None:
-        _refuse_cells(p, "universe", lambda days: (p.weights[days] != 0) & ~p.universe[days], "positions outside it",
-                      "the book is part of every universe")
-    both = np.concatenate([(p.weights[b] > 0).any(1) & (p.weights[b] < 0).any(1) for b in day_blocks(p.weights.shape)])
+        _refuse_cells(p, "universe", lambda days: (p.weights[days] != 0) & ~p.universe[days],
+                      "positions outside it", "the book is part of every universe")
+    both = np.concatenate([(p.weights[b] > 0).any(1) & (p.weights[b] < 0).any(1)
+                           for b in day_blocks(p.weights.shape)])
     if not both.all():
-        warnings.warn(f"the book lacks a side on {(~both).sum()} of {p.D} days, the first {p.dates[both.argmin()]}: "
-                      "an empty side stays empty and earns nothing", UserWarning, stacklevel=4)
+        warnings.warn(f"the book lacks a side on {(~both).sum()} of {p.D} days, the first "
+                      f"{p.dates[both.argmin()]}: an empty side stays empty and earns nothing",
+                      UserWarning, stacklevel=4)
 
 # %% ../nbs/01_data.ipynb #e-tradable
 def where_quoted(returns) -> np.ndarray:
-    "Where returns are known, as a read-only mask; one that takes no memory when nothing is missing."
+    "Where returns are known, as a read-only mask; it takes no memory when nothing is missing."
     if not any(np.isnan(np.min(returns[days])) for days in day_blocks(returns.shape)):
         return np.broadcast_to(True, returns.shape)
     mask = np.empty(returns.shape, bool)
@@ -252,12 +273,14 @@ def __setstate__(self: IntradayPanel, state):
 def _positions(idx, n, what):
     "Positions along one axis, as something that keeps the axis when used as an index."
     one = isinstance(idx, (int, np.integer)) and not isinstance(idx, bool)
-    if isinstance(idx, slice) and idx.step == 0: raise ValueError(f"{what} positions {idx} have a step of 0: give 1")
+    if isinstance(idx, slice) and idx.step == 0:
+        raise ValueError(f"{what} positions {idx} have a step of 0: give 1")
     if not isinstance(idx, slice):
         idx = np.atleast_1d(as_array(f"{what} positions", idx))
-        if idx.ndim != 1 or (idx.size and idx.dtype.kind not in "iub"):
-            raise TypeError(f"{what} positions must be an int, a slice, integers or a mask; `days` takes labels")
-        if idx.dtype == bool and len(idx) != n: raise IndexError(f"the mask has {len(idx)} entries for {n} {what}s")
+        if idx.ndim != 1 or (idx.size and idx.dtype.kind not in "iub"): raise TypeError(
+            f"{what} positions must be an int, a slice, integers or a mask; `days` takes labels")
+        if idx.dtype == bool and len(idx) != n:
+            raise IndexError(f"the mask has {len(idx)} entries for {n} {what}s")
         out = idx[(idx < -n) | (idx >= n)] if idx.dtype != bool else ()
         if len(out): raise IndexError(f"{what} {out[0]} is out of range: there are {n}")
         idx = np.flatnonzero(idx) if idx.dtype == bool else idx.astype(np.int64)
@@ -267,7 +290,7 @@ def _positions(idx, n, what):
 
 # %% ../nbs/01_data.ipynb #e-cuts
 def _cut(a, idx):
-    "Part of an array, read-only; a broadcast one stays so, and copies are contiguous, so that sums round alike."
+    "Part of an array, read-only; broadcast ones stay so; copies are contiguous: sums round alike."
     if a is None: return None
     if everywhere(a): return np.broadcast_to(True, np.broadcast_to(0, a.shape)[idx].shape)
     copied = isinstance(idx[-1] if isinstance(idx, tuple) else idx, np.ndarray)
@@ -286,8 +309,9 @@ def __getitem__(self: IntradayPanel, idx) -> IntradayPanel:
 def stocks(self: IntradayPanel, idx) -> IntradayPanel:
     "Stocks by position: an int (keeps N=1), a slice, positions (a permutation, say) or a mask."
     idx, every = _positions(idx, self.N, "stock"), slice(None)
-    at = dict.fromkeys(("signals", "weights", "costs", "universe"), (every, idx)) | dict(tickers=idx)
+    at = dict.fromkeys(("signals", "weights", "costs", "universe"), (every, idx))
     at |= dict.fromkeys(("returns", "tradable", "extra"), (every, every, idx))
+    at["tickers"] = idx
     return self.with_arrays(**{k: _cut(getattr(self, k), i) for k, i in at.items()})
 
 # %% ../nbs/01_data.ipynb #e-between
@@ -295,11 +319,13 @@ def _end_of(label, first):
     "The first or the last day of a label such as 2017-05-31 or 2017-05."
     try:
         if isinstance(label, Number): raise TypeError("it is a number")
-        span = pd.Period(label) if isinstance(label, str) else pd.Period(pd.Timestamp(label), freq="D")
+        span = (pd.Period(label) if isinstance(label, str)
+                else pd.Period(pd.Timestamp(label), freq="D"))
         if span is pd.NaT: raise ValueError("it is no date")
         return np.datetime64((span.start_time if first else span.end_time).date(), "D")
     except (ValueError, TypeError, OverflowError) as e:
-        raise ValueError(f"the day {label!r} cannot be read ({e}): give a date, or text like 2017-05-31") from e
+        raise ValueError(f"the day {label!r} cannot be read ({e}): "
+                         "give a date, or text like 2017-05-31") from e
 
 # %% ../nbs/01_data.ipynb #e-between-between
 def _between(dates, start, end):
@@ -311,7 +337,8 @@ def _between(dates, start, end):
         elif not isinstance(label, (int, np.integer)):
             raise TypeError(f"the days of this panel are labelled by integers, got {label!r}")
         keep &= dates >= label if first else dates <= label
-    if not keep.any(): raise ValueError(f"no day from {start} to {end}: the panel has {dates.min()} to {dates.max()}")
+    if not keep.any(): raise ValueError(
+        f"no day from {start} to {end}: the panel has {dates.min()} to {dates.max()}")
     return keep
 
 # %% ../nbs/01_data.ipynb #e-days
@@ -323,15 +350,15 @@ def days(self: IntradayPanel, start, end) -> IntradayPanel:
 @patch
 def split(self: IntradayPanel, n_train_days: int) -> tuple[IntradayPanel, IntradayPanel]:
     "The first `n_train_days` days and the rest, in time order."
-    if not 0 < n_train_days < self.D:
-        raise ValueError(f"n_train_days is {n_train_days} of {self.D} days: leave at least one for each part")
+    if not 0 < n_train_days < self.D: raise ValueError(
+        f"n_train_days is {n_train_days} of {self.D} days: leave at least one for each part")
     return self[:n_train_days], self[n_train_days:]
 
 # %% ../nbs/01_data.ipynb #e-summary
 @patch
 @property
 def tradable_share(self: IntradayPanel) -> float:
-    "Share of the held positions' snapshots before the close at which they can be exited; 1 where there are none."
+    "Share of the positions' snapshots before the close where they can exit; 1 if there are none."
     held = self.weights != 0
     cells = int(held.sum()) * (self.T - 1)
     if not cells or everywhere(self.tradable): return 1.0
@@ -347,9 +374,12 @@ def _about(self: IntradayPanel):
              ("tradable", f"{self.tradable_share:.1%} of the book before the close")]
     if self.costs is not None:
         early, close = 1e4 * self.costs.astype(np.float64).mean(1)
-        rows += [("costs", f"{early:.3g} bps to exit early, {close:.3g} bps at the close (averages)")]
-    if self.universe is not None: rows += [("universe", f"{self.universe.sum(1).mean():.0f} stocks on an average day")]
-    rows += [] if self.extra is None else [("extra", f"{self.extra.shape[3]} more values per cell")]
+        rows += [("costs",
+                  f"{early:.3g} bps to exit early, {close:.3g} bps at the close (averages)")]
+    if self.universe is not None:
+        rows += [("universe", f"{self.universe.sum(1).mean():.0f} stocks on an average day")]
+    if self.extra is not None:
+        rows += [("extra", f"{self.extra.shape[3]} more values per cell")]
     return f"IntradayPanel: {self.D} days x {self.T} snapshots x {self.N} stocks", rows
 
 # %% ../nbs/01_data.ipynb #e-plot
@@ -367,48 +397,16 @@ def _draw_side(ax, x, paths, marks, w, colour, name):
 def plot(self: IntradayPanel, day: int = 0, ax=None):
     "One day's paths coloured by side, each side's weighted mean in bold; returns the Axes."
     import matplotlib.pyplot as plt
+    ax = ax or plt.subplots(figsize=(7, 3))[1]
     one, x = self[day], np.arange(-1, self.T)
-    w, paths, marks = one.weights[0], *(np.vstack([0 * a[0, :1], 100 * a[0]]) for a in (one.returns, one.marks()))
-    paths[0], ax = 0, ax or plt.subplots(figsize=(7, 3))[1]
+    w = one.weights[0]
+    paths, marks = (np.insert(100 * a[0], 0, 0, axis=0) for a in (one.returns, one.marks()))
     for side, name in ((w > 0, "long"), (w < 0, "short")):
-        if side.any(): _draw_side(ax, x, paths[:, side], marks[:, side], w[side], COLOURS[name], name)
+        if side.any():
+            _draw_side(ax, x, paths[:, side], marks[:, side], w[side], COLOURS[name], name)
     ax.axhline(0, color=COLOURS["hold"], lw=0.8)
-    ax.set(title=f"Day {one.dates[0]}, {self.N} stocks", xlabel="snapshot", ylabel="return since prior close (%)")
+    ax.set(title=f"Day {one.dates[0]}, {self.N} stocks", xlabel="snapshot",
+           ylabel="return since prior close (%)")
     ax.set_xticks(x, ["prior\nclose", *self.times])
     ax.legend(loc="upper left", fontsize=8)
     return ax
-
-# %% ../nbs/01_data.ipynb #e-files
-_FORMAT = 1  # of a panel's folder
-
-class _PlainFile:
-    "A file written through Python: numpy's own way can lose the end of an array on a full disk, and not say so."
-    def __init__(self, write): self.write = write
-
-# %% ../nbs/01_data.ipynb #e-files-save
-@patch
-def save(self: IntradayPanel, folder, overwrite: bool = False) -> None:
-    "Write the panel to a folder of its own, whole or not at all; OSError where it cannot be written."
-    def writer(a): return lambda file: np.save(_PlainFile(file.write), a, allow_pickle=False)
-    write_folder(folder, "panel", {f"{k}.npy": writer(a) for k, a in self.arrays.items()},
-                 dict(format_version=_FORMAT, shape=list(self.shape)), overwrite)
-
-# %% ../nbs/01_data.ipynb #e-files-load
-@patch
-@classmethod
-def load(cls: IntradayPanel, folder, mmap: bool = True) -> IntradayPanel:
-    "The panel that `save` wrote; with mmap its arrays stay on the disk. ValueError naming a file that is damaged."
-    names = [name[:-4] for name in read_folder(folder, "panel", _FORMAT)["files"]]
-    large = ("signals", "returns", "weights", "tradable", "extra", "universe")
-    def read(k): return np.load(Path(folder) / f"{k}.npy", "r" if mmap and k in large else None, allow_pickle=False)
-    return cls(**{k: read(k) for k in names})
-
-# %% ../nbs/01_data.ipynb #e-fingerprint
-@patch
-def fingerprint(self: IntradayPanel) -> str:
-    "Sixteen hexadecimal digits that change with any value or label of the panel."
-    found = hashlib.sha256()
-    for name, a in self.arrays.items():
-        found.update(f"{name} {a.dtype.str} {a.shape}".encode())
-        for block in day_blocks(a.shape): found.update(a[block].tobytes())
-    return found.hexdigest()[:16]

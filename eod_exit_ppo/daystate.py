@@ -25,8 +25,8 @@ class DayState(NamedTuple):
     extra: np.ndarray | None  # (1, T, N, K) float32
     decided: np.ndarray       # (T,) bool
     exit_step: np.ndarray     # (N,) int64, -1 while held
-    chance: np.ndarray        # (N,) float64, exit probability when it was last asked for, NaN if there is none
-    said: np.ndarray          # (N,) int64, the exit in the words of a policy with exit_steps alone, -1 before it
+    chance: np.ndarray        # (N,) float64, exit probability when last asked for, NaN if none
+    said: np.ndarray          # (N,) int64, the exit that a policy with exit_steps alone said, or -1
     odd: np.ndarray           # (N,) bool, quotes of the last snapshot that were set aside
     done: np.ndarray          # (N,) float64, share of each position that is reported as closed
     gain: np.ndarray          # (N,) float64, sum of share * return of what is reported
@@ -37,12 +37,13 @@ class DayState(NamedTuple):
     def before(cls, T, N, K):
         "The state before the first snapshot."
         extra, none = np.full((1, T, N, K), np.nan, np.float32) if K else None, np.full(N, -1)
-        return cls(np.full((1, T, N), np.nan, np.float32), np.zeros((1, T, N), bool), extra, np.zeros(T, bool), none,
-                   np.full(N, np.nan), none, np.zeros(N, bool), np.zeros(N), np.zeros(N), False, {})
+        return cls(np.full((1, T, N), np.nan, np.float32), np.zeros((1, T, N), bool), extra,
+                   np.zeros(T, bool), none, np.full(N, np.nan), none, np.zeros(N, bool),
+                   np.zeros(N), np.zeros(N), False, {})
 
     held = property(lambda self: self.exit_step < 0)
     steps = property(lambda self: np.where(self.held, len(self.decided) - 1, self.exit_step))
-    last = property(lambda self: int(max(np.flatnonzero(self.decided), default=-1)))  # -1 before the first
+    last = property(lambda self: int(max(np.flatnonzero(self.decided), default=-1)))  # -1: none yet
 
 # %% ../nbs/50_daystate.ipynb #e-limits-of
 def limits_of(policy) -> dict:
@@ -55,26 +56,30 @@ def checked_draw(draw, policy, date):
     "A seed, or None; an error where exits can't be drawn with it."
     if draw is None: return None
     if not hasattr(policy, "wishes"): raise TypeError(
-        f"draw is {draw!r}, and {type(policy).__name__} exits nothing by chance: leave it out, or give a LearnedPolicy")
+        f"draw is {draw!r}, and {type(policy).__name__} exits nothing by chance: leave it out, or "
+        "give a LearnedPolicy")
     if date is None: raise ValueError(
         f"draw is {draw!r}, and the day has no date: give date=, each day has draws of its own")
     return whole_number("draw", draw)
 
 # %% ../nbs/50_daystate.ipynb #e-by-chance
 def _asked_chances(policy, panel, state, t, draw):
-    "Which stocks the policy wants to exit at t, (N,) bool, by chance if draw is a seed; and how likely it finds it."
+    "Which stocks the policy wants to exit at t, (N,) bool, by chance given a seed; and how likely."
     given = {} if draw is None else dict(draw=draw)
     chance = np.asarray(policy.exit_probability(panel, state.held, t, **given))
-    if chance.shape != (panel.N,) or not (chance >= 0).all() or not (chance <= 1).all(): raise ValueError(
-        f"the policy's probabilities at {panel.times[t]} have shape {chance.shape} and are not all from 0 to 1: "
-        f"nothing was decided, {(panel.N,)} numbers are needed")
-    wishes = state.held & (ExitHead.wish(chance) if draw is None else policy.wishes(panel, chance, t, draw))
-    if (wishes & ~panel.tradable[0, t]).any(): check_exit_steps(panel, np.where(wishes, t, panel.T - 1)[None])
+    if chance.shape != (panel.N,) or not (chance >= 0).all() or not (chance <= 1).all():
+        raise ValueError(
+            f"the policy's probabilities at {panel.times[t]} have shape {chance.shape} and are not "
+            f"all from 0 to 1: nothing was decided, {(panel.N,)} numbers are needed")
+    wishes = state.held & (ExitHead.wish(chance) if draw is None
+                           else policy.wishes(panel, chance, t, draw))
+    if (wishes & ~panel.tradable[0, t]).any():
+        check_exit_steps(panel, np.where(wishes, t, panel.T - 1)[None])
     return wishes, chance
 
 # %% ../nbs/50_daystate.ipynb #e-by-steps
 def _asked_steps(policy, panel, state, t):
-    "Which stocks the policy wants to exit by t, (N,) bool, by its exit steps of a day not quoted after t; and those."
+    "Which stocks the policy wants to exit by t, (N,) bool, on a day quoted until t; and its steps."
     steps = np.asarray(policy.exit_steps(panel))
     later = (steps > t) & (steps < panel.T)  # of what has not come, nothing can be said yet
     steps = check_exit_steps(panel, np.where(later, panel.T - 1, steps))[0]
@@ -82,9 +87,10 @@ def _asked_steps(policy, panel, state, t):
     if not changed.any(): return state.held & (steps <= t), np.where(steps <= t, steps, -1)
     i = changed.argmax()
     said = [f"at {panel.times[k]}" if 0 <= k < t else "later" for k in (steps[i], state.said[i])]
-    raise ValueError(f"asked at {panel.times[t]}, the policy says that {panel.tickers[i]} should have been exited "
-                     f"{said[0]}, and {said[1]} when it was asked before: it looks at what comes after (see "
-                     "check_no_lookahead) and cannot be traded; nothing was decided")
+    raise ValueError(
+        f"asked at {panel.times[t]}, the policy says that {panel.tickers[i]} should have been "
+        f"exited {said[0]}, and {said[1]} when it was asked before: it looks at what comes after "
+        "(see check_no_lookahead) and cannot be traded; nothing was decided")
 
 # %% ../nbs/50_daystate.ipynb #e-decided
 def _book_of(policy, panel, state):
@@ -94,35 +100,39 @@ def _book_of(policy, panel, state):
                 torch.from_numpy(normalize_neutral(panel.weights)), ticker_rank(panel))
 
 def after_deciding(policy, panel, state, t, sent, draw=None):
-    "The state after the exits of snapshot t, which has been heard; those that were `sent` stay. `draw` is a seed."
+    "The state after the exits of snapshot t, which was heard; those `sent` stay. `draw` is a seed."
     book, said = _book_of(policy, panel, state), state.said
     acts, chance = book.acting(t)[0].numpy(), np.full(panel.N, np.nan)
     if t == panel.T - 1: exits = state.held
     else:
-        if hasattr(policy, "exit_probability"): wishes, chance = _asked_chances(policy, panel, state, t, draw)
+        if hasattr(policy, "exit_probability"):
+            wishes, chance = _asked_chances(policy, panel, state, t, draw)
         else: wishes, said = _asked_steps(policy, panel, state, t)
         first = torch.from_numpy(np.where(sent, np.inf, np.nan_to_num(chance)))[None]
         exits = book.step(t, torch.from_numpy(wishes | sent)[None], first)[0].numpy()
         exits |= sent | wishes & (panel.weights[0] == 0)
-    return state._replace(decided=state.decided | (np.arange(panel.T) == t), said=said, confirmed=False,
-                          exit_step=np.where(exits, t, state.exit_step), chance=np.where(acts, chance, state.chance))
+    return state._replace(
+        decided=state.decided | (np.arange(panel.T) == t), said=said, confirmed=False,
+        exit_step=np.where(exits, t, state.exit_step), chance=np.where(acts, chance, state.chance))
 
 # %% ../nbs/50_daystate.ipynb #e-again
 def refuse_other(panel, state, t, heard, which):
-    "ValueError where a snapshot that has been decided comes with other numbers for some of these stocks, (N,) bool."
+    "ValueError where a decided snapshot has other numbers for some of these stocks, (N,) bool."
     for name, new in heard.items():
         if new is None: continue
         old = getattr(state, name)[0, t]
-        other = ~((old == new) | ((old != old) & (new != new))) & (which if old.ndim == 1 else which[:, None])
+        other = (~((old == new) | ((old != old) & (new != new)))
+                 & (which if old.ndim == 1 else which[:, None]))
         if not other.any(): continue
         i = tuple(np.argwhere(other)[0])
-        raise ValueError(f"{panel.times[t]} has been decided with other numbers, the first {name} of "
-                         f"{panel.tickers[i[0]]}, {old[i]}, now {new[i]}: its exits were given, go on with the next "
-                         "snapshot, or take it back with undo()")
+        raise ValueError(f"{panel.times[t]} has been decided with other numbers, the first {name} "
+                         f"of {panel.tickers[i[0]]}, {old[i]}, now {new[i]}: its exits were given, "
+                         "go on with the next snapshot, or take it back with undo()")
 
 # %% ../nbs/50_daystate.ipynb #e-merge
 def corrected(state, t, heard):
-    "The numbers of a snapshot that is corrected: what is not named in the correction stays as it was heard."
+    "The numbers of a corrected snapshot: what the correction does not name stays as it was heard."
     lost = np.isnan(heard["returns"])
-    def both(new, old): return new if new is None else np.where(lost if new.ndim == 1 else lost[:, None], old, new)
+    def both(new, old):
+        return new if new is None else np.where(lost if new.ndim == 1 else lost[:, None], old, new)
     return {k: both(x, None if x is None else getattr(state, k)[0, t]) for k, x in heard.items()}

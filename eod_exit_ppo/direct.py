@@ -13,7 +13,8 @@ from .checks import whole_number
 from .data import IntradayPanel
 from .features import FeatureSet, feature_set
 from .machine import using_threads
-from .model import ActorCritic, FoldedNet, bernoulli_entropy, fold_model, refresh_statistics
+from .model import (ActorCritic, FoldedNet, bernoulli_entropy, fold_model,
+                                refresh_statistics)
 from .objective import PAYOFF
 from .policy import LearnedPolicy
 from .rollout import Days, score
@@ -33,7 +34,7 @@ def expected_payoff(
     h: torch.Tensor,  # (B, T, N) 1 at the last snapshot, 0 where a stock may not act
     days: Days,       # B days
 ) -> torch.Tensor:    # (B,), as a share of one side's capital; differentiable in h
-    "The mean of the day's payoff over all the exits that these probabilities could draw: it is linear in the shares."
+    "The day's mean payoff over all exits these probabilities could draw: linear in the shares."
     return PAYOFF.value(h * survival(h), days)
 
 # %% ../nbs/28_direct.ipynb #logits
@@ -78,7 +79,7 @@ def _refresh(model, days):
 # %% ../nbs/28_direct.ipynb #e-descend
 def _prepared(train, features, hidden, days_per_step, steps, generator):
     "A fresh network, and the days of each step."
-    whole = Days.of(train, features) if np.prod(train.shape) <= 2**22 else None  # larger panels: a block at a time
+    whole = Days.of(train, features) if np.prod(train.shape) <= 2**22 else None  # larger: in blocks
     one = Days.of(train[:1], features) if whole is None else whole
     model = ActorCritic(*one.widths, hidden, generator=generator).eval()
     def batches():
@@ -95,7 +96,8 @@ def _descend(model, batches, unit, steps, lr, ent_coef):
         if not days.may_act.any(): continue  # no stock can act: nothing to learn from these days
         if k < max(1, steps // 10): _refresh(model, days)
         adam.param_groups[0]["lr"] = lr * 0.5 * (1 + math.cos(math.pi * k / steps))
-        loss = -curious_payoff(exit_logits(fold_model(model), days), days, unit, ent_coef * (1 - k / steps))
+        loss = -curious_payoff(exit_logits(fold_model(model), days), days, unit,
+                               ent_coef * (1 - k / steps))
         adam.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -104,7 +106,7 @@ def _descend(model, batches, unit, steps, lr, ent_coef):
 
 # %% ../nbs/28_direct.ipynb #direct
 class DirectGradient(LearnedPolicy):
-    "The agent's network, fitted by the gradient of the expected payoff itself: no draws, no critic."
+    "The agent's network, fitted by the gradient of the expected payoff: no draws, no critic."
 
     @classmethod
     def fit(
@@ -117,16 +119,18 @@ class DirectGradient(LearnedPolicy):
         lr: float = 1e-2,           # Adam's learning rate at the start; a cosine takes it to 0
         ent_coef: float = 0.2,      # weight of the entropy at the start; falls to 0 linearly
         seed: int = 7,              # of the first weights and of the minibatches
-        callback: Callable | None = None,  # called with the number of steps done and the policy so far
+        callback: Callable | None = None,  # called with the steps done and the policy so far
         every: int = 50,            # steps between two such calls
         threads: int = 1,           # torch's, while it is fitted and decides
     ) -> DirectGradient:            # the fitted policy
-        "Fit to the training days. Raises ValueError if hidden, steps, days_per_step or every is not at least 1."
-        for name, x in dict(hidden=hidden, steps=steps, days_per_step=days_per_step, every=every).items():
+        "Fit to the training days. ValueError if hidden, steps, days_per_step or every is below 1."
+        for name, x in dict(hidden=hidden, steps=steps, days_per_step=days_per_step,
+                            every=every).items():
             whole_number(name, x, 1)
         features, generator = feature_set(features), torch.Generator().manual_seed(seed)
         with using_threads(threads):
             model, batches = _prepared(train, features, hidden, days_per_step, steps, generator)
             for k in _descend(model, batches, typical_return(train), steps, lr, ent_coef):
-                if callback is not None and k % every == 0: callback(k, cls(model, features, threads))
+                if callback is not None and k % every == 0:
+                    callback(k, cls(model, features, threads))
             return cls(model, features, threads)

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from .checks import once
-from .tables import USUAL, Rows, as_frame, floats, numpy_columns, plain_name, read_table, tickers
+from .tables import (USUAL, Rows, as_frame, floats, numpy_columns, plain_name,
+                                 read_table, tickers)
 from .times import LOST, by_value, day_numbers, texts
 
 # %% auto #0
@@ -18,7 +19,8 @@ __all__ = []
 # %% ../nbs/43_entries.ipynb #e-in-memory
 def _in_memory(table, name):
     "A table from memory or from a file."
-    if isinstance(table, pd.Series): table = table.to_frame(name if table.name is None else table.name)
+    if isinstance(table, pd.Series):
+        table = table.to_frame(name if table.name is None else table.name)
     if (frame := as_frame(table)) is not None: return numpy_columns(frame)
     if not isinstance(table, (str, Path)):
         raise TypeError(f"{name} is a {type(table).__name__}: give a DataFrame or a file")
@@ -39,29 +41,31 @@ def _are_days(values):
 
 # %% ../nbs/43_entries.ipynb #e-unnamed-levels-as-columns
 def _levels_as_columns(table):
-    "A table whose index is columns, '' where a level has no name, as in a file that pandas wrote; row numbers go."
+    "A table with its index as columns, '' for no name, as in a file of pandas; row numbers go."
     index = table.index
     plain = index.nlevels == 1 and not _goes_by(index.name, *DATES, "ticker")
     if plain and (isinstance(index, pd.RangeIndex) or not _are_days(index)): return table
     names = ["" if plain or n is None else n for n in index.names]
-    levels = [pd.Series(index.get_level_values(i), name=n) for i, n in enumerate(names) if not n or n not in table]
+    levels = [pd.Series(index.get_level_values(i), name=n)
+              for i, n in enumerate(names) if not n or n not in table]
     return pd.concat([*levels, table.reset_index(drop=True)], axis=1)
 
 # %% ../nbs/43_entries.ipynb #e-blanks
 def _name_blanks(table):
-    "Name the first columns that have no name: the dates, row numbers (which go), or else the tickers."
+    "Name the first columns without a name: the dates, row numbers (which go), or else the tickers."
     labels, counts = list(table.columns), False
     for i, c in enumerate(labels[:2]):
         if not re.fullmatch(r"(Unnamed: \d+|index)?", str(c)): continue
         values = table.iloc[:, i]
         if _are_days(values): labels[i] = "date"
-        elif texts(values).str.isdigit().all() and any(_goes_by(k, *DATES) for k in labels[i + 1:]): counts = True
+        elif texts(values).str.isdigit().all() and any(_goes_by(k, *DATES) for k in labels[i + 1:]):
+            counts = True
         else: labels[i] = "ticker"
     return table.set_axis(labels, axis=1).iloc[:, int(counts):]
 
 # %% ../nbs/43_entries.ipynb #e-blanks-ticker-column
 def _ticker_column(table, date):
-    "The column of tickers of a long table; None in a wide one, where SYM is a stock and no date comes twice."
+    "The ticker column of a long table; None if wide, where SYM is a stock and no date comes twice."
     exact = [c for c in table.columns if plain_name(c) == "ticker"]
     usual = [c for c in table.columns if _goes_by(c, "ticker") and (
         table[date].duplicated().any() or np.isnan(floats(Rows("", 0, table), c)).any())]
@@ -69,8 +73,9 @@ def _ticker_column(table, date):
 
 # %% ../nbs/43_entries.ipynb #e-long
 def _long(table, value, name):
-    "Rows of date, ticker and value from a long table, or from a wide one: one row per date, one column per ticker."
-    if table.columns.nlevels > 1: raise ValueError(f"{name} has {table.columns.nlevels} levels of columns: give one")
+    "Rows of date, ticker and value of a table, long or wide: a row per date, a column per ticker."
+    if table.columns.nlevels > 1:
+        raise ValueError(f"{name} has {table.columns.nlevels} levels of columns: give one")
     table = _name_blanks(_levels_as_columns(table))
     once(f"{name}: a column", [str(c) for c in table.columns])
     dates = [c for c in table.columns if _goes_by(c, *DATES)]
@@ -78,19 +83,23 @@ def _long(table, value, name):
     ticker = None if date is None else _ticker_column(table, date)
     if date is not None and ticker is None:
         wide = table.set_index(date)
-        day, names = wide.index.repeat(wide.shape[1]), np.tile(np.asarray(wide.columns, object), len(wide))
+        day, names = wide.index.repeat(wide.shape[1]), np.tile(
+            np.asarray(wide.columns, object), len(wide))
         return pd.DataFrame({"date": day, "ticker": names, value: wide.to_numpy().ravel()})
     rest = [c for c in table.columns if c not in (date, ticker)]
     own = [c for c in rest if plain_name(c) == plain_name(value)] or rest
     if date is not None and len(own) == 1:
-        return table[[date, ticker, own[0]]].set_axis(["date", "ticker", value], axis=1).reset_index(drop=True)
-    raise ValueError(f"{name}: no column {'date' if date is None else value} among {', '.join(map(str, table))}")
+        return table[[date, ticker, own[0]]].set_axis(
+            ["date", "ticker", value], axis=1).reset_index(drop=True)
+    raise ValueError(f"{name}: no column {'date' if date is None else value} among "
+                     f"{', '.join(map(str, table))}")
 
 # %% ../nbs/43_entries.ipynb #e-entries
 def table_entries(table, value, name, positive=False, zero=False):
-    "Day numbers, tickers and finite values of a table of date, ticker and value; a missing value is no entry."
+    "Day numbers, tickers and finite values of a table of the three; a missing value is no entry."
     rows = Rows(name, 0, _long(_in_memory(table, name), value, name))
-    values, tick, day = floats(rows, value), tickers(rows), by_value(rows.table["date"], day_numbers, LOST)
+    values, tick, day = floats(rows, value), tickers(rows), by_value(
+        rows.table["date"], day_numbers, LOST)
     rows.refuse(day == LOST, "date", "give 2017-04-18, 20170418 or a date type")
     rows.refuse(np.isnan(values) & rows.table[value].notna().to_numpy(), value, "give numbers")
     rows.refuse(np.isinf(values), value, "give finite numbers, and no number where there is none")

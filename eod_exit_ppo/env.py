@@ -22,17 +22,17 @@ __all__ = ['DayEpisodes', 'StockEpisodes', 'ExitEnv', 'ExitVectorEnv']
 
 # %% ../nbs/64_env.ipynb #e-objective
 def day_objective(objective) -> Term:
-    "The objective of a day. Raises ValueError for one that is taken over several, and what `as_objective` raises."
+    "A day's objective. Raises ValueError for one of several days, and what `as_objective` raises."
     objective = as_objective(objective)
     for _, term in getattr(objective, "parts", ((1, objective),)):
         if isinstance(term, Risk): raise ValueError(
-            f"objective has {term!r}, which is taken over several days, and an episode is one day: leave it out; "
-            "exponential_utility(a) is aversion to risk within a day")
+            f"objective has {term!r}, which is taken over several days, and an episode is one day: "
+            "leave it out; exponential_utility(a) is aversion to risk within a day")
     return objective
 
 # %% ../nbs/64_env.ipynb #e-worth
 def rounded_worth(objective: Term, what: str, *given) -> np.ndarray:
-    "(B,) float64, `objective.value` or `.at` with each term rounded to float32, as `objective(exits)` adds them up."
+    "(B,) float64, `objective.value` or `.at`, terms rounded to float32 as in `objective(exits)`."
     parts = getattr(objective, "parts", ((1.0, objective),))
     return sum(c * getattr(term, what)(*given).float().double() for c, term in parts).numpy()
 
@@ -45,7 +45,8 @@ def book_view(
     "What a learner sees of whole books at a snapshot."
     held = held & (days.weight != 0)
     return dict(stock=days.stock[:, t].numpy().copy(), context=days.state(held, t).numpy(),
-                held=held.numpy().astype(np.int8), may_act=(days.may_act[:, t] & held).numpy().astype(np.int8))
+                held=held.numpy().astype(np.int8),
+                may_act=(days.may_act[:, t] & held).numpy().astype(np.int8))
 
 # %% ../nbs/64_env.ipynb #e-stock-view
 def stock_view(
@@ -56,7 +57,8 @@ def stock_view(
 ) -> np.ndarray:        # (R, F+C+1) float32
     "What a learner sees of single stocks."
     time = np.linspace(-1, 1, days.may_act.shape[1], dtype=np.float32)[t][:, None]
-    return np.concatenate([days.stock.numpy()[day, t, stock], days.context.numpy()[day, t], time], 1)
+    return np.concatenate(
+        [days.stock.numpy()[day, t, stock], days.context.numpy()[day, t], time], 1)
 
 # %% ../nbs/64_env.ipynb #e-checked-action
 def checked_action(
@@ -67,20 +69,23 @@ def checked_action(
     "The action as an array. Raises ValueError naming what is wrong."
     action = np.asarray(action)
     if action.shape != shape: raise ValueError(
-        f"action has shape {action.shape[1:]} for {action.shape[0] if action.ndim else 'no'} episodes: give "
-        f"{shape[1:] or 'one number'} for each of {shape[0]}")
-    fine = np.isfinite(action) if any_number and action.dtype.kind in "fiu" else np.isin(action, (0, 1))
+        f"action has shape {action.shape[1:]} for {action.shape[0] if action.ndim else 'no'} "
+        f"episodes: give {shape[1:] or 'one number'} for each of {shape[0]}")
+    fine = (np.isfinite(action) if any_number and action.dtype.kind in "fiu"
+            else np.isin(action, (0, 1)))
     if fine.all(): return action
     at = tuple(np.argwhere(~fine)[0])
-    raise ValueError(f"action is {action[at]} for stock {at[-1]}: give "
-                     f"{'finite numbers, above 0 to exit' if any_number else '1 to exit, 0 to hold'}")
+    raise ValueError(
+        f"action is {action[at]} for stock {at[-1]}: give "
+        f"{'finite numbers, above 0 to exit' if any_number else '1 to exit, 0 to hold'}")
 
 # %% ../nbs/64_env.ipynb #e-days
 class DayEpisodes:
     "Whole books in lockstep: a day is an episode, and a step decides on all of its stocks."
 
     def __init__(self, panel, objective, limits, features, actions):
-        self.days, self.objective, self.limits = Days.of(panel, features), day_objective(objective), limits
+        self.days, self.objective, self.limits = (
+            Days.of(panel, features), day_objective(objective), limits)
         self.n, self.last, self.any_number = panel.D, panel.T - 1, actions == "priorities"
 
 # %% ../nbs/64_env.ipynb #e-days-begin
@@ -100,7 +105,8 @@ def renew(self: DayEpisodes, done: np.ndarray, which: np.ndarray) -> None:
 @patch
 def seen(self: DayEpisodes) -> dict:
     "What is seen; after the close nothing is held."
-    return book_view(self.now, self.book.held if self.t < self.last else self.book.held & False, self.t)
+    return book_view(
+        self.now, self.book.held if self.t < self.last else self.book.held & False, self.t)
 
 @patch
 def told(self: DayEpisodes) -> dict:
@@ -115,13 +121,14 @@ def act(
     action: np.ndarray,  # (B, N)
 ) -> tuple[np.ndarray, np.ndarray]:  # reward (B,) float64, done (B,) bool
     "One snapshot: wishes become exits."
-    a = torch.from_numpy(checked_action(action, tuple(self.book.held.shape), self.any_number).astype(np.float64))
+    a = torch.from_numpy(checked_action(
+        action, tuple(self.book.held.shape), self.any_number).astype(np.float64))
     self.book.step(self.t, a > 0, a if self.any_number else None)
     self.t += 1
-    steps, done = self.book.exit_step, self.t == self.last
-    before = self.worth
+    steps, done, before = self.book.exit_step, self.t == self.last, self.worth
     self.worth = rounded_worth(self.objective, "at", steps, self.now) if done else rounded_worth(
-        self.objective, "value", exited_shares(steps, self.now) * ~self.book.held[:, None], self.now)
+        self.objective, "value", exited_shares(steps, self.now) * ~self.book.held[:, None],
+        self.now)
     return self.worth - before, np.full(len(before), done)
 
 # %% ../nbs/64_env.ipynb #e-options
@@ -130,17 +137,20 @@ def named_episode(
     counts: dict,          # what may be named: day, and how many there are
     n_episodes: int,       # B
 ) -> list[np.ndarray] | None:  # an array (B,) for each name; None where nothing is named
-    "The episodes that `options` name. Raises ValueError for other names, a part of them, or positions out of range."
+    "Episodes of `options`. Raises ValueError for other or missing names or positions out of range."
     if not options: return None
     if set(options) != set(counts): raise ValueError(
-        f"options name {', '.join(map(repr, options))}: give {' and '.join(map(repr, counts))}, or nothing for a draw")
+        f"options name {', '.join(map(repr, options))}: "
+        f"give {' and '.join(map(repr, counts))}, or nothing for a draw")
     found = []
     for name, count in counts.items():
         x = np.asarray(options[name])
         if x.dtype.kind not in "iu" or x.shape not in ((), (n_episodes,)): raise ValueError(
-            f"options[{name!r}] is {options[name]!r}: give a whole number, or one for each of {n_episodes} episodes")
+            f"options[{name!r}] is {options[name]!r}: give a whole number, "
+            f"or one for each of {n_episodes} episodes")
         if (x < 0).any() or (x >= count).any():
-            raise ValueError(f"options[{name!r}] is {options[name]!r}: give positions from 0 to {count - 1}")
+            raise ValueError(
+                f"options[{name!r}] is {options[name]!r}: give positions from 0 to {count - 1}")
         found.append(np.broadcast_to(x, (n_episodes,)).astype(np.int64))
     return found
 
@@ -162,28 +172,29 @@ def spaces(self: DayEpisodes) -> tuple:
     "Gymnasium's spaces of what is seen and of what is done."
     from gymnasium.spaces import Box, Dict, MultiBinary
     (_, _, N, F), C = self.days.stock.shape, self.days.widths[1] + 1
-    def numbers(*shape): return Box(-np.inf, np.inf, shape, np.float32)
-    seen = Dict(stock=numbers(N, F), context=numbers(C), held=MultiBinary(N), may_act=MultiBinary(N))
+    def reals(*shape): return Box(-np.inf, np.inf, shape, np.float32)
+    seen = Dict(stock=reals(N, F), context=reals(C), held=MultiBinary(N), may_act=MultiBinary(N))
     return seen, Box(-30, 30, (N,), np.float32) if self.any_number else MultiBinary(N)
 
 # %% ../nbs/64_env.ipynb #e-stocks
 class StockEpisodes:
-    "Single stocks, each at its own snapshot: a stock on a day is an episode, and a step holds or exits."
+    "Single stocks, each at its own snapshot: an episode is a stock's day, a step holds or exits."
 
     def __init__(self, panel, objective, limits, features, actions):
-        for name, given, alone in (("objective", day_objective(objective), PAYOFF), ("limits", limits, None),
-                                   ("actions", actions, "wishes")):
+        for name, given, alone in (("objective", day_objective(objective), PAYOFF),
+                                   ("limits", limits, None), ("actions", actions, "wishes")):
             if given != alone: raise ValueError(
-                f"{name} is {given!r}: a stock by itself knows no book, so view='stock' takes {alone!r}; "
-                "give view='book'")
+                f"{name} is {given!r}: a stock by itself knows no book, so view='stock' takes "
+                f"{alone!r}; give view='book'")
         self.days, self.last, self.tickers = Days.of(panel, features), panel.T - 1, panel.tickers
         weight, mark = self.days.weight.numpy(), self.days.mark.numpy()
         self.pays = np.sign(weight)[:, None] * mark  # (D, T, N)
         choice = np.where(self.days.may_act.numpy(), np.arange(panel.T)[:, None], self.last)
-        self.next = np.minimum.accumulate(choice[:, ::-1], 1)[:, ::-1]  # (D, T, N) the next choice, T-1: there is none
+        self.next = np.minimum.accumulate(choice[:, ::-1], 1)[:, ::-1]  # (D, T, N), T-1: no choice
         self.episodes = np.argwhere(self.next[:, 0] < self.last)  # (K, 2) day and stock
-        if not len(self.episodes): raise ValueError("panel has no stock with a choice: none is tradable with a weight "
-                                                    "before the last snapshot")
+        if not len(self.episodes): raise ValueError(
+            "panel has no stock with a choice: none is tradable with a weight "
+            "before the last snapshot")
 
 # %% ../nbs/64_env.ipynb #e-stocks-state
 @patch
@@ -218,7 +229,8 @@ def act(
     exits, (day, stock) = checked_action(action, self.t.shape, False) == 1, self.which.T
     then = self.next[day, self.t + 1, stock]
     done = exits | (then == self.last)
-    reward = np.where(done, self.pays[day, np.where(exits, self.t, self.last), stock], 0).astype(np.float64)
+    reward = np.where(
+        done, self.pays[day, np.where(exits, self.t, self.last), stock], 0).astype(np.float64)
     self.t = np.where(exits, self.last, then)
     return reward, done
 
@@ -236,8 +248,9 @@ def pick(
     if named is None: return self.episodes[rng.integers(0, len(self.episodes), n_episodes)]
     which = np.stack(named, 1)
     stuck = self.next[which[:, 0], 0, which[:, 1]] == self.last
-    if stuck.any(): raise ValueError("options: {1} has no choice on day {0}: it has no weight there, or is never "
-                                     "tradable".format(*(lambda d, i: (d, self.tickers[i]))(*which[stuck.argmax()])))
+    if stuck.any(): raise ValueError(
+        "options: {1} has no choice on day {0}: it has no weight there, or is never tradable"
+        .format(*(lambda d, i: (d, self.tickers[i]))(*which[stuck.argmax()])))
     return which
 
 # %% ../nbs/64_env.ipynb #e-stocks-spaces
@@ -258,8 +271,10 @@ def episodes_of(panel, objective, limits, features, view, actions):
         raise TypeError(f"panel is a {type(panel).__name__}: give an IntradayPanel")
     checked_limits(limits)
     for name, given, known in (("view", view, VIEWS), ("actions", actions, ACTIONS)):
-        if given not in known: raise ValueError(f"{name} is {given!r}: give {' or '.join(map(repr, known))}")
-    if panel.T < 2: raise ValueError("panel has one snapshot, the close, where nothing is decided: give two or more")
+        if given not in known:
+            raise ValueError(f"{name} is {given!r}: give {' or '.join(map(repr, known))}")
+    if panel.T < 2: raise ValueError("panel has one snapshot, the close, where nothing is decided: "
+                                     "give two or more")
     return VIEWS[view](panel, objective, limits, feature_set(features), actions)
 
 # %% ../nbs/64_env.ipynb #e-require
@@ -276,7 +291,7 @@ def require(
 
 # %% ../nbs/64_env.ipynb #e-joined
 class Joined:
-    "Objects of a subclass are objects of another package's class, too, which is imported when the first one is made."
+    "Objects of a subclass are also of another package's class, imported when the first is made."
     theirs = ("gymnasium", "Env", "env")  # module, class, and the extra that brings it
 
     def __new__(cls, *args, **kw): return object.__new__(joined(cls))
@@ -291,32 +306,35 @@ def joined(cls: type) -> type:
     base = getattr(require(module, extra), name)
     if issubclass(cls, base): return cls
     same = {k: getattr(cls, k) for k in ("__module__", "__qualname__", "__doc__")}
-    return types.new_class(cls.__name__, (cls, base), exec_body=lambda body: body.update(same, ours=cls))
+    return types.new_class(cls.__name__, (cls, base),
+                           exec_body=lambda body: body.update(same, ours=cls))
 
 # %% ../nbs/64_env.ipynb #e-env
 class ExitEnv(Joined):
     """A Gymnasium environment: one day of the whole book is an episode, or one stock of a day.
 
-    The rewards of an episode sum to the objective of its day, or to the stock's aligned return. Raises TypeError or
-    ValueError for arguments that do not fit together, and ModuleNotFoundError where Gymnasium is not installed."""
+    The rewards of an episode sum to its day's objective, or to the stock's aligned return. Raises
+    TypeError or ValueError for arguments that do not fit, ModuleNotFoundError without Gymnasium."""
     metadata = {"render_modes": []}
 
     def __init__(
         self,
         panel: IntradayPanel,           # D days to draw from, T snapshots, N stocks
-        objective=None,                 # a term, a sum, a text or a function, of single days; None: the payoff
+        objective=None,                 # term, sum, text or function of single days; None: payoff
         limits: Limits | None = None,   # hard limits of the book, in force at each snapshot
         features: str | FeatureSet = "path",  # what is seen of stocks and book, as for the agent
-        view: str = "book",             # "book": N stocks an episode; "stock": one, which takes the payoff alone
-        actions: str = "wishes",        # "wishes": (N,) of 0 and 1; "priorities": (N,) numbers, above 0 to exit
+        view: str = "book",             # "book": N stocks an episode; "stock": one, payoff alone
+        actions: str = "wishes",        # "wishes": (N,) 0 and 1; "priorities": (N,), above 0 exits
     ):
-        self._episodes, self._over = episodes_of(panel, objective, limits, features, view, actions), True
+        self._episodes, self._over = (
+            episodes_of(panel, objective, limits, features, view, actions), True)
         self.observation_space, self.action_space = self._episodes.spaces()
 
     def _now(self):
         seen, told = self._episodes.seen(), self._episodes.told()
         def first(x): return {k: v[0] for k, v in x.items()} if isinstance(x, dict) else x[0]
-        return first(seen), {k: v if isinstance(v, np.ndarray) else int(v) for k, v in first(told).items()}
+        return first(seen), {
+            k: v if isinstance(v, np.ndarray) else int(v) for k, v in first(told).items()}
 
 # %% ../nbs/64_env.ipynb #e-env-reset
 @patch
@@ -338,7 +356,7 @@ def step(
     self: ExitEnv,
     action,       # (N,) in the view of a book; 0 or 1 in that of a stock
 ) -> tuple:       # what is seen, reward, terminated, truncated (never), and the dict of `reset`
-    "One snapshot. Raises RuntimeError where no episode is under way, and ValueError for an action that makes no sense."
+    "One snapshot. Raises RuntimeError outside an episode, and ValueError for an invalid action."
     if self._over: raise RuntimeError("no episode is under way: call reset")
     reward, done = self._episodes.act(np.asarray(action)[None])
     self._over = bool(done[0])
@@ -347,7 +365,7 @@ def step(
 
 # %% ../nbs/64_env.ipynb #e-vector
 class ExitVectorEnv(Joined):
-    "Several episodes of `ExitEnv` at once, as a vector environment of Gymnasium; it raises what that raises."
+    "Several `ExitEnv` at once, as a vector environment of Gymnasium; it raises what that raises."
     theirs = ("gymnasium.vector", "VectorEnv", "env")
 
     def __init__(
@@ -366,14 +384,15 @@ class ExitVectorEnv(Joined):
         gymnasium = require("gymnasium.vector.utils", "env")
         self.observation_space = gymnasium.batch_space(self.single_observation_space, self.num_envs)
         self.action_space = gymnasium.batch_space(self.single_action_space, self.num_envs)
-        self.metadata = dict(render_modes=[], autoreset_mode=require("gymnasium.vector", "env").AutoresetMode.SAME_STEP)
+        self.metadata = dict(render_modes=[], autoreset_mode=require(
+            "gymnasium.vector", "env").AutoresetMode.SAME_STEP)
 
 # %% ../nbs/64_env.ipynb #e-vector-step
 @patch
 def reset(
     self: ExitVectorEnv,
     *,
-    seed: int | None = None,      # of the environment's own generator, which draws all episodes; None: it goes on
+    seed: int | None = None,      # of the environment's generator of all episodes; None: it goes on
     options: dict | None = None,  # {"day": positions (B,)}, and "stock"; None: drawn
 ) -> tuple:                       # what is seen, B of each, and a dict as for `ExitEnv`
     "Begin B episodes. Raises ValueError for options that name none."

@@ -28,24 +28,27 @@ __all__ = ['MEASURES', 'decide', 'daily_payoffs', 'trades', 'Performance', 'Meas
            'block_length', 'detectable']
 
 # %% ../nbs/31_evaluate.ipynb #all-names
-_all_ = [COLOURS, colours_of, block_bootstrap, block_length, detectable]  # made elsewhere, at home here too
+_all_ = [COLOURS, colours_of, block_bootstrap, block_length, detectable]  # made elsewhere, here too
 
 # %% ../nbs/31_evaluate.ipynb #e-named
 def named_policies(policies) -> dict:
-    "The policies by their names as text; TypeError for what is no dict, ValueError for two names that read the same."
+    "Policies by name, as text; TypeError for no dict, ValueError for two names that read the same."
     if not isinstance(policies, Mapping) or not policies:
         have = "empty" if isinstance(policies, Mapping) else f"a {type(policies).__name__}"
-        raise TypeError(f"policies is {have}: give a dict of names and policies, such as {{'hold': Hold()}}")
+        raise TypeError(f"policies is {have}: give a dict of names and policies, such as "
+                        "{'hold': Hold()}")
     once("names of policies", [str(name) for name in policies])
     return {str(name): policy for name, policy in policies.items()}
 
 # %% ../nbs/31_evaluate.ipynb #e-exits-of
 def exits_by_name(policies: Mapping, panel: IntradayPanel) -> dict[str, Exits]:
-    "What each policy decides on a panel, once; ValueError for one that is called hold and does not hold."
-    exits = {name: Exits.of(panel, policy, name) for name, policy in named_policies(policies).items()}
+    "What each policy decides on a panel, once; ValueError for one called hold that does not hold."
+    exits = {name: Exits.of(panel, policy, name)
+             for name, policy in named_policies(policies).items()}
     if "hold" in exits: refuse_first(
-        panel, "policy 'hold'", exits["hold"].early, "exits before the close", "give it another name, this one means "
-        "holding every position to the close", lambda at: f"at {panel.times[exits['hold'].steps[at]]}")
+        panel, "policy 'hold'", exits["hold"].early, "exits before the close",
+        "give it another name, this one means holding every position to the close",
+        lambda at: f"at {panel.times[exits['hold'].steps[at]]}")
     return exits
 
 # %% ../nbs/31_evaluate.ipynb #e-decide
@@ -61,7 +64,7 @@ def decide(
 def daily_payoffs(
     policies: Mapping,     # name -> policy or exit steps
     panel: IntradayPanel,  # D days
-) -> pd.DataFrame:         # (D, policies) float64, as a share of one side's capital: one row per day
+) -> pd.DataFrame:         # (D, policies) float64, as shares of one side's capital: one row per day
     "What each policy earned on each day."
     earned = {name: exits.payoff() for name, exits in exits_by_name(policies, panel).items()}
     return pd.DataFrame(earned, index=pd.Index(panel.dates, name="date"))
@@ -70,20 +73,20 @@ def daily_payoffs(
 def trades(
     policies: Mapping,     # name -> policy or exit steps
     panel: IntradayPanel,  # D days
-) -> pd.DataFrame:         # one row per policy and position: policy, then the columns of `Exits.trades`
-    "Every position of every policy: when it was exited, at what return and cost, and what it earned."
+) -> pd.DataFrame:         # one row per position: policy, then the columns of `Exits.trades`
+    "Every position of every policy: when it was exited, at what return and cost, what it earned."
     lists = {name: exits.trades() for name, exits in exits_by_name(policies, panel).items()}
     return pd.concat(lists, names=["policy"]).reset_index("policy").reset_index(drop=True)
 
 # %% ../nbs/31_evaluate.ipynb #e-in-sample
 def gain_in_sample(train: IntradayPanel, policy) -> float:
-    "Mean daily gain over holding on the days that a policy learned from; nan for one that can't decide those."
+    "Mean daily gain over holding on the days a policy learned from; nan if it can't decide those."
     try: return float((Exits.of(train, policy).payoff() - Exits.of(train, Hold()).payoff()).mean())
     except (ValueError, TypeError, LookupError): return np.nan
 
 # %% ../nbs/31_evaluate.ipynb #e-market
 def book_market(panel: IntradayPanel) -> np.ndarray:
-    "(D, T) float64, the mean return since the prior close of the stocks in the book; 0 on a day without any."
+    "(D, T) float64, mean return of the book's stocks since the prior close; 0 on days without any."
     held = (panel.weights != 0)[:, None]
     return (panel.marks() * held).sum(2, dtype=np.float64) / np.maximum(1, held.sum(2))
 
@@ -95,7 +98,7 @@ def slope(y: np.ndarray, x: np.ndarray) -> float:
 # %% ../nbs/31_evaluate.ipynb #e-performance
 @dataclass
 class Performance:
-    "A policy's days beside those of a baseline and of perfect foresight: what measures are made of."
+    "A policy's days beside those of a baseline and perfect foresight: what measures are made of."
     exits: Exits               # on D days
     base: np.ndarray           # (D,) payoffs of the baseline
     best: np.ndarray           # (D,) payoffs of perfect foresight
@@ -113,7 +116,8 @@ class Performance:
     def total(self) -> np.ndarray: return np.concatenate([[0], self.payoff.cumsum()])
 
     @cached_property
-    def days_per_block(self) -> int: return block_length(self.gain) if self.block is None else self.block
+    def days_per_block(self) -> int:
+        return block_length(self.gain) if self.block is None else self.block
 
     @cached_property
     def interval(self) -> tuple[float, float]:
@@ -122,7 +126,8 @@ class Performance:
     @property
     def detectable(self) -> float:
         reach = np.abs(np.subtract(self.interval, self.gain.mean())).max()
-        return detectable(len(self.gain), spread_of_days(self.gain, self.days_per_block), reach=reach)
+        return detectable(len(self.gain), spread_of_days(self.gain, self.days_per_block),
+                          reach=reach)
 
 # %% ../nbs/31_evaluate.ipynb #e-measure
 class Measure(NamedTuple):
@@ -145,55 +150,65 @@ def _spread(p): return p.payoff.std(ddof=1) if len(p.payoff) > 1 else np.nan
 def _side(p, sign): return np.sign(p.exits.panel.weights) == sign
 
 # %% ../nbs/31_evaluate.ipynb #e-measure-traded-early
-def _traded_early(p): return (np.abs(normalize_neutral(p.exits.panel.weights)) * p.exits.early).sum(1, dtype=np.float64)
+def _traded_early(p):
+    return (np.abs(normalize_neutral(p.exits.panel.weights))
+            * p.exits.early).sum(1, dtype=np.float64)
 
 # %% ../nbs/31_evaluate.ipynb #e-measure-cost
 def _cost(p): return Exits(p.exits.panel.with_costs(), p.exits.steps).payoff() - p.payoff
 
 # %% ../nbs/31_evaluate.ipynb #e-measures
 MEASURES = {
-    "mean": Measure("average daily payoff, as a share of one side's capital", lambda p: p.payoff.mean()),
+    "mean": Measure("average daily payoff, as a share of one side's capital",
+                    lambda p: p.payoff.mean()),
     "std": Measure("standard deviation of the daily payoff", _spread),
-    "gain": Measure("average daily payoff less that of the baseline on the same days; by default, holding",
-                    lambda p: p.gain.mean()),
-    "low": Measure("lower end of the gain's interval: paired block bootstrap, 95% by default; nan under 10 days",
-                   lambda p: p.interval[0]),
+    "gain": Measure("average daily payoff less that of the baseline on the same days; by default, "
+                    "holding", lambda p: p.gain.mean()),
+    "low": Measure("lower end of the gain's interval: paired block bootstrap, 95% by default; nan "
+                   "under 10 days", lambda p: p.interval[0]),
     "high": Measure("upper end of that interval", lambda p: p.interval[1]),
     "block": Measure("days in a block of that bootstrap", lambda p: p.days_per_block),
-    "detectable": Measure("the smallest true gain that these days would have shown with a probability of 80%, by that "
-                          "interval", lambda p: p.detectable),
-    "sharpe": Measure("mean / std * sqrt(days in a year), by the dates: 252, or 365 with weekends, fewer where they "
-                      "lie further apart; of single days with days_a_year=1; nan if std is 0",
+    "detectable": Measure("the smallest true gain that these days would have shown with a "
+                          "probability of 80%, by that interval", lambda p: p.detectable),
+    "sharpe": Measure("mean / std * sqrt(days in a year), by the dates: 252, or 365 with weekends, "
+                      "fewer where they lie further apart; of single days with days_a_year=1; nan "
+                      "if std is 0",
                       lambda p: np.sqrt(p.days_a_year) * _ratio(p.payoff.mean(), _spread(p))),
     "hit_rate": Measure("share of days with a payoff above 0", lambda p: (p.payoff > 0).mean()),
     "worst_day": Measure("smallest daily payoff", lambda p: p.payoff.min()),
-    "drawdown": Measure("largest fall of the cumulative payoff from its highest point so far, 0 at the start; not "
-                        "negative", lambda p: (np.maximum.accumulate(p.total) - p.total).max()),
-    "hindsight": Measure("total payoff as a share of what perfect foresight earns on the same days; nan if that is not "
-                         "above 0", lambda p: _ratio(p.payoff.sum(), p.best.sum())),
-    "exit_step": Measure("mean snapshot at which a position is exited, counted from 0; the last is the close",
-                         lambda p: _mean(p.exits.steps[p.exits.panel.weights != 0])),
+    "drawdown": Measure("largest fall of the cumulative payoff from its highest point so far, 0 at "
+                        "the start; not negative",
+                        lambda p: (np.maximum.accumulate(p.total) - p.total).max()),
+    "hindsight": Measure("total payoff as a share of what perfect foresight earns on the same "
+                         "days; nan if that is not above 0",
+                         lambda p: _ratio(p.payoff.sum(), p.best.sum())),
+    "exit_step": Measure("mean snapshot at which a position is exited, counted from 0; the last is "
+                         "the close", lambda p: _mean(p.exits.steps[p.exits.panel.weights != 0])),
     "early_long": Measure("share of the long positions exited before the close",
                           lambda p: _mean(p.exits.early[_side(p, 1)])),
     "early_short": Measure("share of the short positions exited before the close",
                            lambda p: _mean(p.exits.early[_side(p, -1)])),
-    "net": Measure("mean |long + short weight| still held after each snapshot before the close: how lopsided it gets",
+    "net": Measure("mean |long + short weight| still held after each snapshot before the close: "
+                   "how lopsided it gets",
                    lambda p: _mean(np.abs(p.exits.exposure()["net"][:, :-1]))),
-    "turnover": Measure("what is exited before the close per day, as a share of one side's capital: 2 at most, the "
-                        "whole book", lambda p: _traded_early(p).mean()),
-    "cost": Measure("what the exits of a day cost, as a share of one side's capital", lambda p: _cost(p).mean()),
-    "beta": Measure("slope of the daily gain on the mean return of the book's stocks to the close: how much of the "
-                    "market is in it; nan for a single day",
+    "turnover": Measure("what is exited before the close per day, as a share of one side's "
+                        "capital: 2 at most, the whole book", lambda p: _traded_early(p).mean()),
+    "cost": Measure("what the exits of a day cost, as a share of one side's capital",
+                    lambda p: _cost(p).mean()),
+    "beta": Measure("slope of the daily gain on the mean return of the book's stocks to the close: "
+                    "how much of the market is in it; nan for a single day",
                     lambda p: slope(p.gain, book_market(p.exits.panel)[:, -1])),
 }
 
 # %% ../nbs/31_evaluate.ipynb #e-year
 def days_in_year(dates: np.ndarray) -> float:
-    "How many such days a year has, by the weekdays that they use and the usual distance between them."
+    "How many such days a year has, by the weekdays they use and the usual distance between them."
     if dates.dtype.kind != "M" or len(dates) < 2: return 252
-    used = np.bincount((dates.astype("M8[D]").astype(np.int64) + 3) % 7, minlength=7) > 0.02 * len(dates)
+    used = np.bincount((dates.astype("M8[D]").astype(np.int64) + 3) % 7,
+                       minlength=7) > 0.02 * len(dates)
     week = used if used.sum() >= 5 else np.arange(7) < 5  # from Monday on
-    return (252, 303, 365)[week.sum() - 5] / max(1, np.median(np.busday_count(dates[:-1], dates[1:], week)))
+    return (252, 303, 365)[week.sum() - 5] / max(
+        1, np.median(np.busday_count(dates[:-1], dates[1:], week)))
 
 # %% ../nbs/31_evaluate.ipynb #e-worth
 def worth_table(
@@ -202,7 +217,7 @@ def worth_table(
     objective: Term,
     block: int | None,  # days per block of the bootstrap
     how: dict,          # seed, n_boot, level
-) -> pd.DataFrame:      # one row per policy: objective, its gain, low, high, and the mean of each term
+) -> pd.DataFrame:      # one row per policy: objective, its gain, low, high, and each term's mean
     "What the days were worth by an objective."
     base, rows = objective(Exits.of(next(iter(exits.values())).panel, baseline, "baseline")), {}
     for name, e in exits.items():
@@ -217,39 +232,43 @@ def worth_table(
 # %% ../nbs/31_evaluate.ipynb #e-seen
 def _warn_of_seen_days(name, policy, panel):
     "A UserWarning where a policy was trained on some of these dates."
-    if panel.dates.dtype.kind != "M" or not (seen := seen_days(getattr(policy, "context", None) or {}, panel)): return
-    warnings.warn(f"policy {name!r} was trained on {len(seen)} of these {panel.D} days, the first {seen[0]}: what it "
-                  "gains on them is no evidence (in sample)", UserWarning, stacklevel=3)
+    if panel.dates.dtype.kind != "M" or not (
+            seen := seen_days(getattr(policy, "context", None) or {}, panel)): return
+    warnings.warn(f"policy {name!r} was trained on {len(seen)} of these {panel.D} days, the first "
+                  f"{seen[0]}: what it gains on them is no evidence (in sample)",
+                  UserWarning, stacklevel=3)
 
 # %% ../nbs/31_evaluate.ipynb #e-compare
 def compare(
-    policies: Mapping,         # name -> policy, or its exit steps (D, N); "hold" may only name what holds
+    policies: Mapping,         # name -> policy or exit steps (D, N); "hold" only names what holds
     panel: IntradayPanel,      # the days to judge on; not those that a policy was fitted on
-    baseline="hold",           # what gains are measured against: one of the names, a policy, or exit steps
-    seed: int = 0,             # of the bootstrap; each row starts from it, so rows don't depend on one another
+    baseline="hold",           # what gains are measured against: a name, a policy, or exit steps
+    seed: int = 0,             # of each row's bootstrap, so that rows don't depend on one another
     n_boot: int = 10_000,      # draws of the bootstrap
     block: int | None = None,  # days per block; default: `block_length` of each row's daily gain
     level: float = 0.95,       # confidence of the gain's interval
-    objective=None,            # a term, a sum, or its text: its worth, its gain and each of its terms beside the payoff
-    days_a_year: float | None = None,  # to annualize the Sharpe ratio; 1 leaves it daily; default: by the dates
+    objective=None,            # a term, a sum, or its text: adds its worth, its gain and its terms
+    days_a_year: float | None = None,  # for the Sharpe ratio; 1: of single days; None: by the dates
 ) -> pd.DataFrame:             # one row per policy, the columns of MEASURES
-    """Judge policies on the same days. "hold" is there as a baseline even if it isn't among the names.
+    """Judge policies on the same days. "hold" is there as a baseline even if not among the names.
 
-    Raises TypeError or ValueError naming the policy if its name or its exit steps make no sense on this panel; a
-    UserWarning names a policy that was trained on some of these dates."""
+    Raises TypeError or ValueError naming the policy if its name or exit steps make no sense on this
+    panel; a UserWarning names a policy that was trained on some of these dates."""
     exits = exits_by_name(policies, panel)
     for name, policy in policies.items(): _warn_of_seen_days(name, policy, panel)
     if isinstance(baseline, str):
-        if baseline not in exits and baseline != "hold":
-            raise ValueError(f"baseline is {baseline!r}: give 'hold', a policy, or one of {', '.join(exits)}")
+        if baseline not in exits and baseline != "hold": raise ValueError(
+            f"baseline is {baseline!r}: give 'hold', a policy, or one of {', '.join(exits)}")
         baseline = exits.get(baseline, Hold())
     base, best = (Exits.of(panel, p, "baseline").payoff() for p in (baseline, Hindsight()))
     year = days_in_year(panel.dates) if days_a_year is None else days_a_year
     how = dict(seed=seed, n_boot=n_boot, level=level)
     judged = {name: Performance(e, base, best, year, block, how) for name, e in exits.items()}
     rows = {name: [measure.of(p) for measure in MEASURES.values()] for name, p in judged.items()}
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=list(MEASURES)).rename_axis("policy")
-    return table if objective is None else table.join(worth_table(exits, baseline, as_objective(objective), block, how))
+    table = pd.DataFrame.from_dict(rows, orient="index",
+                                   columns=list(MEASURES)).rename_axis("policy")
+    return table if objective is None else table.join(
+        worth_table(exits, baseline, as_objective(objective), block, how))
 
 # %% ../nbs/31_evaluate.ipynb #e-gain-line
 def _gain_line(name, mean, gain, low, high, more=""):
@@ -264,17 +283,19 @@ def summary(
     policies: dict,        # name -> anything with exit_steps(panel), or its exit steps
     objective=None,        # as for `compare`: a second table, by its worth
 ) -> str:                  # one line per policy, holding first
-    """Mean payoff per day of each policy, its gain over holding with a 95% interval, and the smallest gain that these
-    days would have shown with a probability of 80%; no interval under 10 days."""
+    """Mean daily payoff of each policy, its gain over holding with a 95% interval, and the smallest
+    gain that these days would have shown with a probability of 80%; no interval under 10 days."""
     table = compare({"hold": Hold()} | policies, panel, objective=objective)
     lines = [f"{'':16}{'payoff per day':>14}   gain over holding, 95% interval, detectable"]
     for name, row in table.iterrows():
         seen = "" if np.isnan(row.low) else f"  {row.detectable:.6f}"
         lines.append(_gain_line(name, row["mean"], row.gain, row.low, row.high, seen))
     if objective is None: return "\n".join(lines)
-    lines.append(f"\n{'':16}{'worth per day':>14}   gain over holding, 95% interval, by {as_objective(objective)!r}")
+    lines.append(f"\n{'':16}{'worth per day':>14}   gain over holding, 95% interval, by "
+                 f"{as_objective(objective)!r}")
     own = table.filter(regex="^objective")
-    return "\n".join([*lines, *(_gain_line(name, *row) for name, row in zip(own.index, own.to_numpy()))])
+    return "\n".join([*lines, *(_gain_line(name, *row)
+                                for name, row in zip(own.index, own.to_numpy()))])
 
 # %% ../nbs/31_evaluate.ipynb #e-cost-line
 def free_gain(exits: Exits, base: Exits) -> np.ndarray:
@@ -285,21 +306,21 @@ def free_gain(exits: Exits, base: Exits) -> np.ndarray:
 
 # %% ../nbs/31_evaluate.ipynb #e-cost-line-cost-line
 def cost_line(exits: Exits, base: Exits) -> tuple[float, float]:
-    "Mean gain over a baseline where an early exit is free, and the weight that exits early beyond the baseline's."
+    "Mean gain over a baseline with free early exits, and how much more weight exits early."
     weight = np.abs(normalize_neutral(exits.panel.weights).astype(np.float64))
     return free_gain(exits, base).mean(), (weight * exits.early - weight * base.early).sum(1).mean()
 
 # %% ../nbs/31_evaluate.ipynb #e-cost-line-gain-is-sure
 def gain_is_sure(exits: Exits, base: Exits) -> bool:
-    "Whether the 95% interval of the gain lies above zero where an early exit is free: only then is there a break-even."
+    "Whether the gain's 95% interval is above zero with free early exits, as a break-even needs."
     return bool(block_bootstrap(free_gain(exits, base))[0] > 0)
 
 # %% ../nbs/31_evaluate.ipynb #e-costs
 def break_even(
     policy,                # a policy or exit steps
-    panel: IntradayPanel,  # the days to judge on; their cost at the close counts, their cost of early exits doesn't
+    panel: IntradayPanel,  # the days to judge on; of their costs, only that at the close counts
     baseline=None,         # a policy or exit steps that does without the exits; default: holding
-) -> float:                # basis points; inf where no more weight exits early than with the baseline
+) -> float:                # basis points; inf where no more weight exits early than the baseline's
     "The cost of an early exit at which these exits earn what the baseline earns."
     base = Exits.of(panel, Hold() if baseline is None else baseline, "baseline")
     gain, early = cost_line(Exits.of(panel, policy), base)
@@ -311,7 +332,7 @@ def hazard(
     panel: IntradayPanel,  # D days, T snapshots, N stocks
     groups: int = 10,      # of equal size, by rank of the signal among the day's positions
 ) -> np.ndarray:           # (T-1, groups) float64, nan where no position is left
-    "The share that exits at each snapshot, of those that are still held and may act there, by group of signal."
+    "Of those still held that may act, the share that exits at each snapshot, by group of signal."
     steps, acts, held = Exits.of(panel, policy).steps, may_act(panel)[:, :-1], panel.weights != 0
     rank = np.where(held, panel.signals, np.inf).argsort(1, kind="stable").argsort(1)
     group = np.minimum(rank * groups // np.maximum(1, held.sum(1))[:, None], groups - 1)
@@ -328,7 +349,7 @@ def best_cut(
     left: np.ndarray,   # (M,) bool, exited there
     least: int = 10,    # of those that exit, and of those that stay, that there must be
 ) -> float:             # nan where they are too few, or no level does better than all or none
-    "The level that best separates, from above, those that exit from those that stay; the middle of its gap."
+    "The level that best separates exits, above it, from stays, below it: the middle of its gap."
     if min(left.sum(), (~left).sum()) < least: return np.nan
     order = np.argsort(-x, kind="stable")
     x, score = x[order], np.cumsum(2 * left[order] - 1)
@@ -339,10 +360,10 @@ def best_cut(
 def exit_boundary(
     policy,                # a policy or exit steps
     panel: IntradayPanel,  # D days, T snapshots, N stocks
-    edges: np.ndarray,     # (G+1,) increasing bin edges of the signal seen from the position, sign(w) * s
+    edges: np.ndarray,     # (G+1,) increasing bin edges of the position's signal, sign(w) * s
     least: int = 10,       # exits, and stays, that a bin must hold
 ) -> np.ndarray:           # (T-1, G) aligned returns, nan where there are too few to say
-    "The exit boundary as a policy's exits show it: which exit and which stay, at each snapshot and signal."
+    "The exit boundary as a policy's exits show it: which exit, which stay, by snapshot and signal."
     steps, x, acts = Exits.of(panel, policy).steps, aligned_marks(panel), may_act(panel)
     bins, G = np.digitize(np.sign(panel.weights) * panel.signals, edges) - 1, len(edges) - 1
     out = np.full((panel.T - 1, G), np.nan)

@@ -17,7 +17,7 @@ __all__ = ['may_act', 'first_exit', 'check_exit_steps', 'net_marks', 'Exits', 'e
 # %% ../nbs/03_exits.ipynb #e-mayact
 def may_act(
     panel: IntradayPanel,  # D days, T snapshots, N stocks
-) -> np.ndarray:           # (D, T, N) bool, where an exit is a real choice, given that the stock is still held
+) -> np.ndarray:           # (D, T, N) bool, where an exit is a real choice for a stock still held
     "A stock may act where it can be traded, is in the book, and it is not yet the last snapshot."
     acts = panel.tradable & (panel.weights != 0)[:, None, :]
     acts[:, -1] = False
@@ -30,7 +30,8 @@ def first_exit(
     "An exit is final: the first wish counts, and what never wished is closed at the last snapshot."
     exits = np.asarray(exits)
     if exits.dtype != bool: raise TypeError(f"exits has dtype {exits.dtype}: give booleans")
-    if exits.ndim < 2 or not exits.shape[-2]: raise ValueError(f"exits has shape {exits.shape}: give (..., T, N)")
+    if exits.ndim < 2 or not exits.shape[-2]:
+        raise ValueError(f"exits has shape {exits.shape}: give (..., T, N)")
     return np.where(exits.any(-2), exits.argmax(-2), exits.shape[-2] - 1)
 
 # %% ../nbs/03_exits.ipynb #e-refuse
@@ -44,16 +45,18 @@ def check_exit_steps(
     panel: IntradayPanel,    # D days, T snapshots, N stocks
     exit_steps: np.ndarray,  # (D, N) int
 ) -> np.ndarray:             # the same steps as int64
-    """Exit steps that make sense on this panel, or an error that says which one does not, and where.
+    """Exit steps that make sense on this panel, or an error that says which does not, and where.
 
-    Raises TypeError if they are not integers; ValueError if the shape is wrong, a step lies outside 0..T-1, or a stock
-    with a weight is exited before the last snapshot where it cannot be traded."""
+    Raises TypeError if they are not integers; ValueError if the shape is wrong, a step is outside
+    0..T-1, or a stock with a weight exits before the last snapshot where it cannot be traded."""
     steps = np.asarray(as_array("exit_steps", exit_steps))
-    if steps.dtype.kind not in "iu": raise TypeError(f"exit_steps has dtype {steps.dtype}: give integers")
-    if steps.shape != (panel.D, panel.N):
-        raise ValueError(f"exit_steps has shape {steps.shape}: give (days, stocks) = {(panel.D, panel.N)}")
+    if steps.dtype.kind not in "iu":
+        raise TypeError(f"exit_steps has dtype {steps.dtype}: give integers")
+    if steps.shape != (panel.D, panel.N): raise ValueError(
+        f"exit_steps has shape {steps.shape}: give (days, stocks) = {(panel.D, panel.N)}")
     steps = steps.astype(np.int64, copy=False)
-    def said(at): return f"{steps[at]} ({panel.times[steps[at]]})" if 0 <= steps[at] < panel.T else f"{steps[at]}"
+    def said(at): return (f"{steps[at]} ({panel.times[steps[at]]})" if 0 <= steps[at] < panel.T
+                          else f"{steps[at]}")
     outside = (steps < 0) | (steps >= panel.T)
     refuse_first(panel, "exit_steps", outside, f"values outside 0..{panel.T - 1}",
                  "what is held to the close exits at T-1", said)
@@ -61,20 +64,24 @@ def check_exit_steps(
     stuck = np.zeros(steps.shape, bool)
     for days in day_blocks(panel.shape): stuck[days] = ~at_steps(panel.tradable[days], steps[days])
     stuck &= (steps < panel.T - 1) & (panel.weights != 0)
-    refuse_first(panel, "exit_steps", stuck, "exits where the stock cannot be traded", "see may_act", said)
+    refuse_first(panel, "exit_steps", stuck, "exits where the stock cannot be traded",
+                 "see may_act", said)
     return steps
 
 # %% ../nbs/03_exits.ipynb #e-labels
 def _steps_of_frame(panel, table):
-    "Exit steps of a table with one row per date and one column per ticker; ValueError where one is missing."
+    "Exit steps of a table, a row per date, a column per ticker; ValueError where one is missing."
     try: rows = pd.Index(as_dates(table.index))
-    except (TypeError, ValueError) as e: raise ValueError(f"exit_steps is a table whose rows are no dates: {e}") from e
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"exit_steps is a table whose rows are no dates: {e}") from e
     columns = pd.Index([str(c) for c in table.columns])
     for what, have, want in (("date", rows, panel.dates), ("ticker", columns, panel.tickers)):
-        if not have.is_unique: raise ValueError(f"exit_steps has the {what} {have[have.duplicated()][0]} twice")
+        if not have.is_unique:
+            raise ValueError(f"exit_steps has the {what} {have[have.duplicated()][0]} twice")
         lost = pd.Index(want).difference(have)
-        if len(lost): raise ValueError(f"exit_steps is a table that lacks {len(lost)} {what}s of the panel, the first "
-                                       f"{lost[0]}: give one row per date and one column per ticker")
+        if len(lost): raise ValueError(
+            f"exit_steps is a table that lacks {len(lost)} {what}s of the panel, the first "
+            f"{lost[0]}: give one row per date and one column per ticker")
     at = np.ix_(rows.get_indexer(panel.dates), columns.get_indexer(panel.tickers))
     return table.to_numpy()[at]
 
@@ -85,25 +92,29 @@ def _basis_points(name, value, tickers):
         value = {str(k): v for k, v in value.items()}
         lacking = [t for t in tickers if t not in value]
         if lacking:
-            raise ValueError(f"{name}_bps lacks {len(lacking)} tickers, the first {lacking[0]}: name every stock")
+            raise ValueError(f"{name}_bps lacks {len(lacking)} tickers, the first {lacking[0]}: "
+                             "name every stock")
         value = [value[t] for t in tickers]
     bps = np.asarray(as_array(f"{name}_bps", value))
-    if bps.dtype.kind not in "fiu": raise TypeError(f"{name}_bps is {value!r}: give numbers, in basis points")
+    if bps.dtype.kind not in "fiu":
+        raise TypeError(f"{name}_bps is {value!r}: give numbers, in basis points")
     bps = bps.astype(np.float64)
     if bps.shape not in ((), (len(tickers),)):
-        raise ValueError(f"{name}_bps has shape {bps.shape}: give one number, or one for each of {len(tickers)} stocks")
+        raise ValueError(f"{name}_bps has shape {bps.shape}: give one number, "
+                         f"or one for each of {len(tickers)} stocks")
     bps = np.broadcast_to(bps, (len(tickers),))
     bad = ~((bps >= 0) & (bps < 1e4))
-    if bad.any(): raise ValueError(f"{name}_bps is {bps[bad.argmax()]} for {tickers[bad.argmax()]}: "
-                                   "give basis points, from 0 to below 10000")
+    if bad.any(): raise ValueError(
+        f"{name}_bps is {bps[bad.argmax()]} for {tickers[bad.argmax()]}: "
+        "give basis points, from 0 to below 10000")
     return bps
 
 # %% ../nbs/03_exits.ipynb #e-with-costs
 @patch
 def with_costs(self: IntradayPanel, early_bps=0.0, close_bps=0.0) -> IntradayPanel:
-    """The same days with other costs, in basis points of what is traded: for an exit before the close, and at it.
+    """The same days with other costs, in basis points of what is traded before the close and at it.
 
-    Each a number for all stocks, an array (N,), or a dict or Series by ticker that names them all."""
+    Each a number for all stocks, an array (N,), or a dict or Series by ticker naming them all."""
     given = dict(early=early_bps, close=close_bps)
     costs = np.stack([_basis_points(k, v, self.tickers) for k, v in given.items()])
     return self.with_arrays(costs=np.float32(costs / 1e4) if costs.any() else None)
@@ -126,22 +137,25 @@ def net_marks(
 class Exits:
     "Decisions on the days of a panel, checked once: make them with `Exits.of`."
     panel: IntradayPanel  # D days, T snapshots, N stocks
-    steps: np.ndarray     # (D, N) int64, the snapshot at which each stock is exited; T-1 is the close
+    steps: np.ndarray     # (D, N) int64, the snapshot at which each stock exits; T-1 is the close
 
     @classmethod
     def of(
         cls,
         panel: IntradayPanel,
-        policy,               # anything with exit_steps(panel); or (D, N) steps; or a table: dates by tickers
+        policy,               # what has exit_steps(panel); (D, N) steps; or a table, date by ticker
         name: str = "policy", # what to call it if something is wrong
     ) -> Exits:
         "What a policy decides on a panel. Raises TypeError or ValueError with its name in front."
         if isinstance(policy, Exits) and policy.panel is panel: return policy
-        if isinstance(policy, type): raise TypeError(f"{name} is the class {policy.__name__}: give an object of it")
+        if isinstance(policy, type):
+            raise TypeError(f"{name} is the class {policy.__name__}: give an object of it")
         decides = hasattr(policy, "exit_steps")
-        if not decides and not isinstance(policy, (np.ndarray, list, tuple, pd.DataFrame, Exits)): raise TypeError(
-            f"{name} has type {type(policy).__name__}: give exit steps or what has exit_steps(panel)")
-        steps = policy.exit_steps(panel) if decides else policy.steps if isinstance(policy, Exits) else policy
+        if not decides and not isinstance(policy, (np.ndarray, list, tuple, pd.DataFrame, Exits)):
+            raise TypeError(f"{name} has type {type(policy).__name__}: "
+                            "give exit steps or what has exit_steps(panel)")
+        steps = (policy.exit_steps(panel) if decides
+                 else policy.steps if isinstance(policy, Exits) else policy)
         try:
             if isinstance(steps, pd.DataFrame): steps = _steps_of_frame(panel, steps)
             return cls(panel, check_exit_steps(panel, steps))
@@ -169,7 +183,8 @@ def exposure(self: Exits) -> dict[str, np.ndarray]:
 
     long, short (negative), gross, net: each (D, T) float64, as a share of one side's capital."""
     (D, T, _), steps = self.panel.shape, self.steps
-    w, cell = normalize_neutral(self.panel.weights).astype(np.float64), steps + np.arange(D)[:, None] * T
+    w, cell = (normalize_neutral(self.panel.weights).astype(np.float64),
+               steps + np.arange(D)[:, None] * T)
     def held(side):
         exited = np.bincount(cell[side], w[side], D * T).reshape(D, T)
         after = np.zeros_like(exited)

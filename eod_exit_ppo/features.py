@@ -25,16 +25,18 @@ def make_features_and_context(
     exited_mask: np.ndarray,  # (N,) bool, True for a stock that has been exited
     w: np.ndarray,            # (N,) the day's weights; only their signs are used
 ) -> tuple[np.ndarray, np.ndarray]:  # stock features (N, 10) and context (7,), float32
-    """What the specification shows a policy at one step of one day: ten numbers per stock, seven for the book.
+    """The specification's view of one step of one day: ten numbers per stock, seven for the book.
 
-    Raises ValueError where shapes or positions do not fit together, or signals or returns are not finite."""
-    signals, rets, w, exited = np.asarray(signals), np.asarray(rets), np.asarray(w), np.asarray(exited_mask, bool)
+    Raises ValueError where shapes or positions do not fit, or signals or returns are not finite."""
+    signals, rets, w, exited = (np.asarray(signals), np.asarray(rets), np.asarray(w),
+                                np.asarray(exited_mask, bool))
     _check_step(signals, rets, d, t, exited, w)
     s = signals[d].astype(np.float64)
     z = (s - s.mean()) / (s.std() + 1e-12)
     rank = s.argsort(kind="stable").argsort(kind="stable") / max(1, len(s) - 1)
     r = rets[d, t][~np.isnan(rets[d, t])].astype(np.float64)
-    stats = np.array([r.mean(), r.std() + 1e-12, *np.percentile(r, [10, 50, 90])]) if len(r) else np.zeros(5)
+    stats = (np.array([r.mean(), r.std() + 1e-12, *np.percentile(r, [10, 50, 90])]) if len(r)
+             else np.zeros(5))
     feats = np.column_stack([s, z, rank, np.broadcast_to(stats, (len(s), 5)), exited, np.sign(w)])
     gone = [np.mean((w > 0) & exited), np.mean((w < 0) & exited)]
     return feats.astype(np.float32), np.array([*stats, *gone], np.float32)
@@ -43,81 +45,94 @@ def make_features_and_context(
 def _check_step(signals, rets, d, t, exited, w) -> None:
     "Raise ValueError where the arguments of `make_features_and_context` do not fit together."
     if signals.ndim != 2 or rets.ndim != 3 or (rets.shape[0], rets.shape[2]) != signals.shape:
-        raise ValueError(f"signals {signals.shape} and rets {rets.shape} disagree: give (D, N) and (D, T, N)")
+        raise ValueError(f"signals {signals.shape} and rets {rets.shape} disagree: "
+                         "give (D, N) and (D, T, N)")
     D, T, N = rets.shape
     for name, x in (("exited_mask", exited), ("w", w)):
-        if x.shape != (N,): raise ValueError(f"{name} has shape {x.shape}: give one value per stock, ({N},)")
+        if x.shape != (N,):
+            raise ValueError(f"{name} has shape {x.shape}: give one value per stock, ({N},)")
     for name, i, n in (("d", d, D), ("t", t, T)):
         if not 0 <= i < n: raise ValueError(f"{name} is {i}: give a position from 0 to {n - 1}")
     if np.isinf(rets[d, t]).any() or not np.isfinite(signals[d]).all():
-        raise ValueError(f"day {d}, snapshot {t} has infinite returns, or signals that are not numbers: clean them")
+        raise ValueError(f"day {d}, snapshot {t} has infinite returns, "
+                         "or signals that are not numbers: clean them")
 
 # %% ../nbs/20_features.ipynb #feature-set
 @dataclass(frozen=True)
 class FeatureSet:
     "A named, causal function of a panel: what each stock looks like to a policy at each snapshot."
     name: str
-    build: Callable                        # panel -> stock (D, T, N, F), or (stock, context (D, T, C))
-    per_side: bool = False                 # share exited, appended by the rollout: of the side's stocks, or of all
+    build: Callable                        # panel -> (D, T, N, F), or (stock, context (D, T, C))
+    per_side: bool = False                 # share exited, from the rollout: of the side, or of all
     columns: tuple[str, ...] = ()          # names of the F stock features, for messages and plots
     context_columns: tuple[str, ...] = ()  # names of the C context features
-    build_at: Callable | None = None       # (panel, t) -> snapshot t of `build`, time axis of 1; None: cut from all
+    build_at: Callable | None = None       # (panel, t) -> `build` at t, T = 1; None: cut from all
 
     def __call__(self, panel: IntradayPanel) -> tuple[np.ndarray, np.ndarray]:
-        """Stock features (D, T, N, F) and context (D, T, C), float32; C is 0 where the function gives no context.
+        """Stock features (D, T, N, F) and context (D, T, C), float32; C is 0 without context.
 
-        Raises ValueError for shapes that do not fit the panel and for values that are not finite numbers."""
+        Raises ValueError for shapes that do not fit the panel and values that are not finite."""
         return self._finite(panel, self.of_members(panel))
 
     def at(self, panel: IntradayPanel, t: int) -> tuple[np.ndarray, np.ndarray]:
-        """Stock features (D, 1, N, F) and context (D, 1, C) of snapshot t alone; later quotes may still be missing.
+        """Features (D, 1, N, F) and context (D, 1, C) of snapshot t; later quotes may be missing.
 
         Raises ValueError for a snapshot that is not there, and what a call raises."""
-        if not 0 <= t < panel.T: raise ValueError(f"t is {t}: give a snapshot from 0 to {panel.T - 1}")
+        if not 0 <= t < panel.T:
+            raise ValueError(f"t is {t}: give a snapshot from 0 to {panel.T - 1}")
         return self._finite(panel, self.of_members(panel, t), t)
 
 # %% ../nbs/20_features.ipynb #e-groups
 def same_members(panel: IntradayPanel) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     "Days that have the same members, and these; days without any are left out."
     members = panel.members
-    _, first, group = np.unique(np.packbits(members, axis=1), axis=0, return_index=True, return_inverse=True)
+    _, first, group = np.unique(np.packbits(members, axis=1), axis=0, return_index=True,
+                                return_inverse=True)
     for k, d in enumerate(first):
         if members[d].any(): yield np.flatnonzero(group.ravel() == k), np.flatnonzero(members[d])
 
 # %% ../nbs/20_features.ipynb #e-of-members
 @patch
-def of_members(self: FeatureSet, panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def of_members(self: FeatureSet, panel: IntradayPanel,
+               t: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     "Stock features and context of each day's members; values are not looked at yet."
     if panel.members.all(): return self.built(panel, t)
-    parts = [(days, stocks, self.built(panel[days].stocks(stocks), t)) for days, stocks in same_members(panel)]
+    parts = [(days, stocks, self.built(panel[days].stocks(stocks), t))
+             for days, stocks in same_members(panel)]
     widths = [x.shape[-1] for x in (parts[0][2] if parts else self.built(panel[:1], t))]
     D, T, N = panel.D, panel.T if t is None else 1, panel.N
-    stock, context = np.zeros((D, T, N, widths[0]), np.float32), np.zeros((D, T, widths[1]), np.float32)
+    stock, context = (np.zeros((D, T, N, widths[0]), np.float32),
+                      np.zeros((D, T, widths[1]), np.float32))
     for days, stocks, (own, book) in parts:
         stock[days[:, None, None], np.arange(T)[:, None], stocks], context[days] = own, book
     return stock, context
 
 # %% ../nbs/20_features.ipynb #e-built
 @patch
-def built(self: FeatureSet, panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    "What `build` gives, or its snapshot t, as two float32 arrays of checked shapes; all columns count as members."
-    if t is not None and self.build_at is None: return tuple(x[:, t:t + 1] for x in self.built(panel))
+def built(self: FeatureSet, panel: IntradayPanel,
+          t: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    "`build`, or its snapshot t, as float32 arrays of checked shapes; all columns count as members."
+    if t is not None and self.build_at is None: return tuple(x[:, t:t+1] for x in self.built(panel))
     out, (D, T, N) = self.build(panel) if t is None else self.build_at(panel, t), panel.shape
     T = T if t is None else 1
     out = out if isinstance(out, tuple) else (out, np.zeros((D, T, 0), np.float32))
     stock, context = (np.asarray(as_array(f"what features {self.name!r} gave", x)) for x in out)
     for x, wanted, rest in ((stock, (D, T, N), "F"), (context, (D, T), "C")):
         if x.ndim != len(wanted) + 1 or x.shape[:-1] != wanted: raise ValueError(
-            f"features {self.name!r} gave shape {x.shape}: give ({', '.join(map(str, wanted))}, {rest}) for this panel")
-        if x.dtype.kind not in "fiub": raise TypeError(f"features {self.name!r} gave dtype {x.dtype}: give numbers")
-    with np.errstate(over="ignore"): return tuple(x.astype(np.float32, copy=False) for x in (stock, context))
+            f"features {self.name!r} gave shape {x.shape}: "
+            f"give ({', '.join(map(str, wanted))}, {rest}) for this panel")
+        if x.dtype.kind not in "fiub":
+            raise TypeError(f"features {self.name!r} gave dtype {x.dtype}: give numbers")
+    with np.errstate(over="ignore"):
+        return tuple(x.astype(np.float32, copy=False) for x in (stock, context))
 
 # %% ../nbs/20_features.ipynb #e-finite
 @patch
 def column_name(self: FeatureSet, k: int, is_context: bool) -> str:
     "What column k is called in messages."
     names = self.context_columns if is_context else self.columns
-    return f"{'context' if is_context else 'stock'} column {k}" + (f" ({names[k]})" if k < len(names) else "")
+    return (f"{'context' if is_context else 'stock'} column {k}"
+            + (f" ({names[k]})" if k < len(names) else ""))
 
 # %% ../nbs/20_features.ipynb #e-finite-finite
 @patch
@@ -125,11 +140,12 @@ def _finite(self: FeatureSet, panel, arrays, first=0):
     "The arrays; ValueError naming the first value in them that is no finite number."
     for x, is_context in zip(arrays, (False, True)):
         with np.errstate(all="ignore"):
-            if np.isfinite(x.sum()): continue  # one cheap pass; a sum that overflows only leads to the careful one
+            if np.isfinite(x.sum()): continue  # cheap; an overflowing sum leads to the careful pass
         bad = np.argwhere(~np.isfinite(x))
         if len(bad): raise ValueError(
-            f"features {self.name!r}, {self.column_name(bad[0][-1], is_context)}, has {len(bad)} non-finite values, "
-            f"the first {x[tuple(bad[0])]} at {place(panel, bad[0][0], first + bad[0][1], *bad[0][2:-1])}: "
+            f"features {self.name!r}, {self.column_name(bad[0][-1], is_context)}, has {len(bad)} "
+            f"non-finite values, the first {x[tuple(bad[0])]} at "
+            f"{place(panel, bad[0][0], first + bad[0][1], *bad[0][2:-1])}: "
             "use panel.marks() for missing quotes and guard divisions")
     return arrays
 
@@ -140,17 +156,18 @@ def __add__(self: FeatureSet, other) -> FeatureSet:
     other = feature_set(other)
     def joined(panel, t=None): return tuple(np.concatenate(pair, -1) for pair in zip(
         self.built(panel, t), other.built(panel, t)))
-    return FeatureSet(f"{self.name} + {other.name}", joined, self.per_side, self.columns + other.columns,
-                      self.context_columns + other.context_columns, joined)
+    return FeatureSet(
+        f"{self.name} + {other.name}", joined, self.per_side, self.columns + other.columns,
+        self.context_columns + other.context_columns, joined)
 
 # %% ../nbs/20_features.ipynb #section
 def _cross_section(
     x: np.ndarray,               # (..., N) NaN where there is nothing
-    fence: float | None = None,  # pull values to within so many (p90 - p10) of the median before mean and std
-) -> tuple[np.ndarray, ...]:     # mean, std, p10, p50, p90 and how many there are: (...) each, float64
-    "Statistics along the last axis, zeros where it is empty; the order of the stocks cannot change a bit of them."
-    x = np.sort(np.ascontiguousarray(x), axis=-1).astype(np.float64)  # rows side by side: one way to sum each
-    gaps = np.isnan(x) if np.isnan(x[..., -1]).any() else None  # what is missing was sorted to the end
+    fence: float | None = None,  # clip to so many (p90 - p10) from the median before mean and std
+) -> tuple[np.ndarray, ...]:     # mean, std, p10, p50, p90 and the number: (...) each, float64
+    "Statistics along the last axis, 0 where it is empty; the order of stocks cannot change a bit."
+    x = np.sort(np.ascontiguousarray(x), axis=-1).astype(np.float64)  # side by side: one way to sum
+    gaps = np.isnan(x) if np.isnan(x[..., -1]).any() else None  # what is missing is sorted last
     n = np.full(x.shape[:-1], x.shape[-1]) if gaps is None else x.shape[-1] - gaps.sum(-1)
     def filled():
         if gaps is not None: x[gaps] = 0
@@ -168,7 +185,7 @@ def _cross_section(
 
 # %% ../nbs/20_features.ipynb #section-sorted-quantiles
 def _sorted_quantiles(x, n, q) -> np.ndarray:
-    "Each quantile of the first n entries of the sorted last axis, linear between neighbours as in np.percentile."
+    "Quantiles of the sorted last axis's first n, linear between neighbours as in np.percentile."
     last, start = np.maximum(n - 1, 0), np.arange(n.size).reshape(n.shape) * x.shape[-1]
     at = np.multiply.outer(q, last)
     low = at.astype(np.int64)
@@ -179,10 +196,11 @@ def _sorted_quantiles(x, n, q) -> np.ndarray:
 _CELLS = 2**17  # stock-snapshots in a block of days
 
 def _base(panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    times, shape = (slice(None), panel.shape) if t is None else (slice(t, t + 1), (panel.D, 1, panel.N))
+    times, shape = ((slice(None), panel.shape) if t is None
+                    else (slice(t, t + 1), (panel.D, 1, panel.N)))
     stock = np.zeros((*shape, 10), np.float32)  # column 8, exited, stays 0
     context = np.empty((*shape[:2], 5), np.float32)
-    by_name = np.argsort(panel.tickers, kind="stable")  # equal signals are ranked by ticker, whatever their order
+    by_name = np.argsort(panel.tickers, kind="stable")  # equal signals rank by ticker, in any order
     for days in day_blocks(shape, _CELLS):
         s = panel.signals[days]
         mean_s, std_s, *_ = _cross_section(s)
@@ -191,7 +209,8 @@ def _base(panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.nd
         stock[days, ..., 0] = s[:, None]
         stock[days, ..., 1] = ((s - mean_s[:, None]) / (std_s[:, None] + 1e-12))[:, None]
         rank = np.empty(s.shape)
-        np.put_along_axis(rank, by_name[s[:, by_name].argsort(-1, kind="stable")], np.arange(panel.N), -1)
+        np.put_along_axis(rank, by_name[s[:, by_name].argsort(-1, kind="stable")],
+                          np.arange(panel.N), -1)
         stock[days, ..., 2] = (rank / max(1, panel.N - 1))[:, None]
         for k in range(5): stock[days, ..., 3 + k] = context[days, :, k, None]
         stock[days, ..., 9] = np.sign(panel.weights[days])[:, None]
@@ -199,8 +218,9 @@ def _base(panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.nd
 
 # %% ../nbs/20_features.ipynb #base-1
 base_features = FeatureSet(
-    "base", _base, build_at=_base, per_side=False, context_columns=("mean", "std", "p10", "p50", "p90"),
-    columns=("signal", "signal_z", "signal_rank", "mean", "std", "p10", "p50", "p90", "exited", "side"))
+    "base", _base, build_at=_base, per_side=False,
+    context_columns=("mean", "std", "p10", "p50", "p90"), columns=(
+        "signal", "signal_z", "signal_rank", "mean", "std", "p10", "p50", "p90", "exited", "side"))
 
 # %% ../nbs/20_features.ipynb #pieces
 def _spread(std, p10, p90) -> np.ndarray:
@@ -213,7 +233,7 @@ def _inverse(x) -> np.ndarray:
 
 # %% ../nbs/20_features.ipynb #pieces-tame
 def _tame(x: np.ndarray, c: float = 16.0) -> np.ndarray:
-    "x / sqrt(1 + (x/c)^2): x as long as it is small, never beyond c, always increasing. Overwrites x."
+    "x / sqrt(1 + (x/c)^2): x where it is small, never beyond c, always increasing. Overwrites x."
     np.clip(x, -1e9, 1e9, out=x)
     y = x * np.float32(1 / c)
     y *= y
@@ -226,7 +246,7 @@ def _mid_rank(
     x: np.ndarray,      # (..., N) float32, no NaN
     group: np.ndarray,  # (..., N) or (..., 1, N) float32 -1 and 1, the two sides; 0 for neither
 ) -> np.ndarray:        # (..., N) float32 in (0, 1); 0.5 for neither
-    "Mid-rank among the own side: (number below + half the number of equals, itself among them) / number."
+    "Mid-rank in the own side: (number below + half the number of equals, with itself) / number."
     N = x.shape[-1]
     bits = (x + np.float32(0)).view(np.int32)  # adding 0 turns -0 into 0
     bits ^= (bits >> 31) & 0x7FFFFFFF
@@ -305,7 +325,8 @@ def _path(panel: IntradayPanel, t: int | None = None, columns=_COLUMNS, of_conte
     return stock, context
 
 # %% ../nbs/20_features.ipynb #path-1
-path_features = FeatureSet("path", _path, build_at=_path, per_side=True, columns=_COLUMNS, context_columns=_CONTEXT)
+path_features = FeatureSet("path", _path, build_at=_path, per_side=True, columns=_COLUMNS,
+                           context_columns=_CONTEXT)
 
 # %% ../nbs/20_features.ipynb #path-overnight
 def _fill_overnight(stock, context, s, g, live) -> None:
@@ -313,15 +334,16 @@ def _fill_overnight(stock, context, s, g, live) -> None:
     mean, std, p10, _, p90, _ = (x[:, None] for x in _sections(s, live))
     unit = _inverse(_spread(std, p10, p90))
     _write(stock, side=lambda: g[:, None], signal=lambda: _tame(g * s * unit)[:, None],
-           signal_rank=lambda: (0.5 + g * ((_rank_of(s.tobytes()) if live else _rank(s)) - 0.5))[:, None])
+           signal_rank=lambda: (
+               0.5 + g * ((_rank_of(s.tobytes()) if live else _rank(s)) - 0.5))[:, None])
     _write(context, lean=lambda: _tame(mean.astype(np.float32) * unit))
 
 # %% ../nbs/20_features.ipynb #path-own
 def _fill_path(stock, context, r, g, wanted, costs, live) -> None:
-    "What follows the day, from returns (B, T, N) and sides (B, 1, N), at the wanted ones of the snapshots."
+    "What follows the day, from returns (B, T, N) and sides (B, 1, N), at the wanted snapshots."
     mean, std, p10, p50, p90, n = _sections(r, live)
     std = _spread(std, p10, p90)
-    unit = _inverse(np.sqrt(np.cumsum(n * std**2, 1) / np.maximum(np.cumsum(n, 1), 1)))  # 1 / sigma_t
+    unit = _inverse(np.sqrt(np.cumsum(n * std**2, 1) / np.maximum(np.cumsum(n, 1), 1)))  # 1/sigma_t
     a = g * last_mark(r)
     _write(stock, rank=lambda: _mid_rank(a[:, wanted], g))
     change, best = a.copy(), a.copy()
@@ -334,9 +356,11 @@ def _fill_path(stock, context, r, g, wanted, costs, live) -> None:
         x[:, wanted] for x in (a, change, v, best, mean, std, unit, p10, p50, p90))
     v, u, per_std = np.sqrt(v), unit[..., None], _inverse(std)
     earned = a if costs is None else a - (g != 0) * (costs[0] - costs[1])
-    _write(stock, ret=lambda: _tame(earned * u), best=lambda: _tame(best * u), change=lambda: _tame(change * u),
+    _write(stock, ret=lambda: _tame(earned * u), best=lambda: _tame(best * u),
+           change=lambda: _tame(change * u),
            ret_own=lambda: np.divide(a, v, out=np.zeros_like(v), where=v > 1e-19))
-    _write(context, mean=lambda: _tame(mean.astype(np.float32) * unit), skew=lambda: (p10 + p90 - 2 * p50) * per_std,
+    _write(context, mean=lambda: _tame(mean.astype(np.float32) * unit),
+           skew=lambda: (p10 + p90 - 2 * p50) * per_std,
            width=lambda: (p90 - p10) * per_std / 2.5631, dispersion=lambda: std * unit)
 
 # %% ../nbs/20_features.ipynb #level
@@ -345,17 +369,19 @@ _level = partial(_path, columns=_LEVEL, of_context=())
 level_features = FeatureSet("level", _level, build_at=_level, per_side=True, columns=_LEVEL)
 
 # %% ../nbs/20_features.ipynb #pick
-SHIPPED = {f.name: f for f in (base_features, path_features, level_features)}  # those that have a name here
+SHIPPED = {f.name: f for f in (base_features, path_features, level_features)}  # those with a name
 
 def feature_set(
-    x: str | FeatureSet | Callable,  # "base", "path", "level", a FeatureSet, or a function of a panel
+    x: str | FeatureSet | Callable,  # "base", "path", "level", a FeatureSet or function of a panel
 ) -> FeatureSet:
-    "The feature set that x stands for; ValueError for an unknown name, TypeError for what is no function."
+    "The feature set x stands for; ValueError for unknown names, TypeError for what is no function."
     if isinstance(x, FeatureSet): return x
     if isinstance(x, str):
         if x in SHIPPED: return SHIPPED[x]
-        raise ValueError(f"features {x!r} is unknown: give {', '.join(map(repr, SHIPPED))}, or a function of a panel")
-    if not callable(x): raise TypeError(f"features is a {type(x).__name__}: give a name or a function of a panel")
+        raise ValueError(f"features {x!r} is unknown: give {', '.join(map(repr, SHIPPED))}, "
+                         "or a function of a panel")
+    if not callable(x):
+        raise TypeError(f"features is a {type(x).__name__}: give a name or a function of a panel")
     return FeatureSet(getattr(x, "__name__", type(x).__name__), x)
 
 # %% ../nbs/20_features.ipynb #check-causal
@@ -377,12 +403,12 @@ def _moved(features, panel, w, before, after, tol):
 # %% ../nbs/20_features.ipynb #e-check-causal
 def check_causal(
     features: str | FeatureSet | Callable,  # the set to examine
-    panel: IntradayPanel,                   # a panel of the kind it is meant for, of two days or more
+    panel: IntradayPanel,                   # a panel of the kind it is for, of two days or more
     max_days: int = 4,                      # look at this many of its days, the first ones
     seed: int = 0,                          # of the made-up futures
     tol: float = 0.0,                       # largest change that is put down to rounding
 ) -> None:
-    """Raise AssertionError, naming column and snapshot, where a feature changes with what must not matter.
+    """Raise AssertionError, naming column and snapshot, if features move with what must not matter.
 
     ValueError where the panel has one day only, or the features do not fit it."""
     features, panel = feature_set(features), panel[:max_days]
@@ -390,4 +416,5 @@ def check_causal(
     before = features(panel)
     for w in other_worlds(panel, seed):
         moved = _moved(features, panel, w, before, features.of_members(w.panel), tol)
-        if moved: raise AssertionError(f"features {features.name!r} see what they should not: {moved} when {w.why}")
+        if moved: raise AssertionError(
+            f"features {features.name!r} see what they should not: {moved} when {w.why}")

@@ -25,8 +25,8 @@ def said_plainly(path, left):
     "An error of the disk, with the file's name and what has become of it."
     try: yield
     except OSError as error:
-        raise OSError(error.errno, f"{path} could not be written ({error.strerror or error}); {left}: "
-                                   "make room, or give another place") from error
+        raise OSError(error.errno, f"{path} could not be written ({error.strerror or error}); "
+                                   f"{left}: make room, or give another place") from error
 
 # %% ../nbs/91_files.ipynb #e-sync
 def _sync(path):
@@ -57,7 +57,7 @@ def write_whole(
     path: str | os.PathLike,  # of the file; its folder is made where there is none
     write: Callable,          # takes a file open for binary writing
 ) -> None:
-    "Write a file whole or not at all; OSError naming it where that fails, and then what was there before is untouched."
+    "Write a file whole or not at all; OSError naming it where that fails: what was there stays."
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with said_plainly(path, "what was there before is untouched"):
@@ -78,7 +78,8 @@ def seal(
 ) -> bytes:
     "Content with a line or two that say what it is, and its checksum."
     about, check = f"eod_exit_ppo {kind}, format {version}", hashlib.sha256(body).hexdigest()
-    return body + f"\n{about}, sha256 {check}\n".encode() if at_end else f"{about}\n{check}\n".encode() + body
+    return (body + f"\n{about}, sha256 {check}\n".encode() if at_end
+            else f"{about}\n{check}\n".encode() + body)
 
 # %% ../nbs/91_files.ipynb #e-write-sealed
 def write_sealed(
@@ -93,7 +94,7 @@ def write_sealed(
 
 # %% ../nbs/91_files.ipynb #e-unsealed
 def _unsealed(content, ours):
-    "Format, checksum and body of content with a seal that begins with `ours`, before it or behind it; or None."
+    "Format, checksum and body of content whose seal, before or after, begins with `ours`; or None."
     if content.startswith(ours):
         version, _, rest = content[len(ours):].partition(b"\n")
         check, end, body = rest.partition(b"\n")
@@ -108,15 +109,15 @@ def read_sealed(
     kind: str,       # as it was written
     *versions: int,  # of the formats that the caller can read
 ) -> bytes:          # the body
-    "What `write_sealed` wrote; FileNotFoundError, or ValueError for another kind or format, or a damaged file."
+    "What `write_sealed` wrote. FileNotFoundError; ValueError for another kind, format, or damage."
     if not Path(path).is_file(): raise FileNotFoundError(f"there is no {kind} at {path}")
     found = _unsealed(Path(path).read_bytes(), f"eod_exit_ppo {kind}, format ".encode())
-    if found is None: raise ValueError(f"{path} is no {kind} of this package, or a part of one: give the file that was "
-                                       "saved, whole")
+    if found is None: raise ValueError(f"{path} is no {kind} of this package, or a part of one: "
+                                       "give the file that was saved, whole")
     version, check, body = found
     if version not in [str(v).encode() for v in versions]: raise ValueError(
-        f"{path} has format {version[:20].decode(errors='replace')}, this version of eod_exit_ppo reads "
-        f"{' and '.join(map(str, versions))}: use the version that wrote it")
+        f"{path} has format {version[:20].decode(errors='replace')}, this version of eod_exit_ppo "
+        f"reads {' and '.join(map(str, versions))}: use the version that wrote it")
     if check != f"{hashlib.sha256(body).hexdigest()}\n".encode():
         raise ValueError(f"{path} is damaged, its checksum is not that of its content: use a copy")
     return body
@@ -142,8 +143,10 @@ def read_arrays(
     "What `write_arrays` wrote; raises what `read_sealed` raises."
     body = read_sealed(path, kind, version)
     try:
-        with np.load(io.BytesIO(body), allow_pickle=False) as file: return {k: file[k] for k in file.files}
-    except Exception as error: raise ValueError(f"{path} holds what no {kind} holds ({error}): not opened") from error
+        with np.load(io.BytesIO(body), allow_pickle=False) as file:
+            return {k: file[k] for k in file.files}
+    except Exception as error:
+        raise ValueError(f"{path} holds what no {kind} holds ({error}): not opened") from error
 
 # %% ../nbs/91_files.ipynb #e-digest
 def digest(
@@ -169,7 +172,7 @@ def _check(listing) -> str:
 def new_folder(
     folder: str | os.PathLike,  # what was there before goes
 ):                              # the path to make it at
-    "A folder whole or not at all; OSError where it can't be written, and then what was there before is untouched."
+    "A folder whole or not at all; OSError where it can't be written: what was there before stays."
     folder = Path(folder).absolute()
     part, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("part", "old"))
     with said_plainly(folder, "what was there before is untouched"):
@@ -197,19 +200,20 @@ def _fill(folder, kind, writers, about):
     "Write the files of a folder, and the list of them last."
     for name, write in writers.items(): _put(folder / name, write)
     listing = dict(about or {}, kind=f"eod_exit_ppo {kind}", files={
-        name: dict(bytes=(folder / name).stat().st_size, sha256=digest(folder / name)) for name in writers})
+        name: dict(bytes=(folder / name).stat().st_size, sha256=digest(folder / name))
+        for name in writers})
     listing["check"] = _check(listing)
     _put(folder / f"{kind}.json", lambda f: f.write(_text(listing)))
 
 # %% ../nbs/91_files.ipynb #e-folder
 def write_folder(
     folder: str | os.PathLike,       # to be made
-    kind: str,                       # what it holds, e.g. "panel"; the list is in a file of this name, .json
+    kind: str,                       # what it holds, e.g. "panel"; its list is then panel.json
     writers: Mapping[str, Callable], # file name -> takes a file open for binary writing
     about: Mapping | None = None,    # more to say in the list, as JSON has it
     overwrite: bool = False,         # replace an older folder of this kind
 ) -> None:
-    "Write a folder of files, whole or not at all, with a list of their checksums; OSError where that fails."
+    "Write a folder of files, whole or not at all, with a list of checksums; OSError if that fails."
     folder = Path(folder).absolute()
     _refuse_to_replace(folder, kind, overwrite)
     with new_folder(folder) as part:
@@ -222,21 +226,25 @@ def read_folder(
     kind: str,        # as it was written
     version: int,     # of the format that the caller can read, `about["format_version"]`
 ) -> dict:            # the list, every file in it checked
-    "The list of a folder that `write_folder` wrote; ValueError naming the file that is missing, damaged or another's."
+    "The list that `write_folder` wrote; ValueError naming a file missing, damaged or another's."
     folder, name = Path(folder), f"{kind}.json"
     if not folder.is_dir(): raise FileNotFoundError(f"there is no folder {folder}")
-    if not (folder / name).is_file(): raise ValueError(f"{folder} is no {kind} of this package: it has no {name}")
+    if not (folder / name).is_file():
+        raise ValueError(f"{folder} is no {kind} of this package: it has no {name}")
     try:
         listing = json.loads(found := (folder / name).read_bytes())
-        sound = found == _text(listing) and listing["check"] == _check(listing) and listing["kind"].endswith(f" {kind}")
+        sound = (found == _text(listing) and listing["check"] == _check(listing)
+                 and listing["kind"].endswith(f" {kind}"))
     except (ValueError, KeyError, TypeError, AttributeError): sound = False
-    if not sound: raise ValueError(f"{folder / name} is damaged: make the {kind} again, or take a copy of it")
+    if not sound:
+        raise ValueError(f"{folder / name} is damaged: make the {kind} again, or take a copy of it")
     if listing["format_version"] != version: raise ValueError(
-        f"{folder} has format {listing['format_version']}, this version of eod_exit_ppo reads format {version}: "
-        f"make the {kind} again, or use the version that wrote it")
+        f"{folder} has format {listing['format_version']}, this version of eod_exit_ppo reads "
+        f"format {version}: make the {kind} again, or use the version that wrote it")
     for name, wanted in listing["files"].items():
         path = folder / name
-        what = ("missing" if not path.is_file() else "cut short, or too long" if path.stat().st_size != wanted["bytes"]
+        what = ("missing" if not path.is_file()
+                else "cut short, or too long" if path.stat().st_size != wanted["bytes"]
                 else "damaged" if digest(path) != wanted["sha256"] else None)
         if what: raise ValueError(f"{path} is {what}: make the {kind} again, or take a copy of it")
     return listing
@@ -252,5 +260,6 @@ def locked(
     with open(Path(folder) / ".lock", "a") as file:
         try: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise OSError(f"{folder} is in use by another run: wait for it, or give another folder") from error
+            raise OSError(f"{folder} is in use by another run: wait for it, "
+                          "or give another folder") from error
         yield

@@ -25,16 +25,17 @@ def _reported(state: DayState, i, share, worth) -> DayState:
 # %% ../nbs/53_fills.ipynb #e-worth
 @patch
 def _worth(self: LiveDay, i, price, real) -> float:
-    "The return of a fill, without a price that of the mark, net of costs; ValueError for one that can't be right."
+    "A fill's return, without a price the mark's, net of costs; ValueError if it can't be right."
     if price is None: return float(net_marks(self.panel)[0, self.exit_steps[i], i])
-    if self.prior_close is None: raise ValueError("price says nothing without yesterday's: give LiveDay prior_close")
+    if self.prior_close is None:
+        raise ValueError("price says nothing without yesterday's: give LiveDay prior_close")
     if isinstance(price, str) or not np.isfinite(price) or price <= 0: raise ValueError(
         f"price is {price!r}: give what was paid for one share, or leave it out for the mark")
     worth = since_prior(np.array([price]), self.prior_close[i:i + 1])
     known = self.panel.marks()[0, self.exit_steps[i], [i]]
     if implausible(worth, known, self._limits[1])[0] and not real: raise ValueError(
-        f"price is {price:g} for {self.tickers[i]}, further than max_move={self._limits[1]:g} from its last quote: "
-        "correct it, or say real=True; nothing was noted")
+        f"price is {price:g} for {self.tickers[i]}, further than max_move={self._limits[1]:g} from "
+        "its last quote: correct it, or say real=True; nothing was noted")
     return float(worth[0])
 
 # %% ../nbs/53_fills.ipynb #e-fill
@@ -42,30 +43,33 @@ def _worth(self: LiveDay, i, price, real) -> float:
 def fill(
     self: LiveDay,
     ticker: str,
-    share: float = 1.0,          # of the morning's position; several fills add up; 0: the order was not filled
-    price: float | None = None,  # at which it was done, fees taken off; None: the mark, costs taken off
+    share: float = 1.0,          # of the morning's position; fills add up; 0: it was not filled
+    price: float | None = None,  # at which it was done, less fees; None: the mark, less costs
     *,
     real: bool = False,          # the price is right although it is far from the last quote
 ) -> None:
-    """Report what was really done: an order, part of one, none of it, or an exit by hand. The policy goes on with what
-    is left. It confirms the orders of the snapshot.
+    """Report what was really done: an order, part of one, none of it, or an exit by hand. The
+    policy goes on with what is left. It confirms the orders of the snapshot.
 
-    Raises ValueError for an unknown ticker, a share or price that can't be, and more than the whole position."""
+    Raises ValueError for unknown tickers, an impossible share or price, more than the position."""
     i, s = int(positions(self._index, "ticker", [ticker])[0]), self._state
-    if self._panel.weights[0, i] == 0: raise ValueError(f"{ticker} has no weight: there is nothing to fill")
+    if self._panel.weights[0, i] == 0:
+        raise ValueError(f"{ticker} has no weight: there is nothing to fill")
     if isinstance(share, (bool, str)) or not 0 <= share <= 1 - s.done[i] + 1e-9: raise ValueError(
-        f"share is {share!r} for {ticker}, of which {s.done[i]:g} is closed: give a share of the morning's position, "
-        f"from 0 to {1 - s.done[i]:g}; nothing was noted")
+        f"share is {share!r} for {ticker}, of which {s.done[i]:g} is closed: give a share of the "
+        f"morning's position, from 0 to {1 - s.done[i]:g}; nothing was noted")
     worth, late = self._worth(i, price, real), 0 <= s.exit_step[i] < s.last
     new = _reported(s, i, share, worth)._replace(confirmed=s.confirmed or not late)
-    past = [_reported(x, i, share, worth) if late and x.last >= s.exit_step[i] else x for x in self._past]
-    self._keep(new, dict(call="fill", ticker=self.tickers[i], share=float(share), price=price, real=real or None), past)
+    past = [_reported(x, i, share, worth) if late and x.last >= s.exit_step[i] else x
+            for x in self._past]
+    self._keep(new, dict(call="fill", ticker=self.tickers[i], share=float(share), price=price,
+                         real=real or None), past)
 
 # %% ../nbs/53_fills.ipynb #e-trades
 @patch
 def trades(self: LiveDay) -> pd.DataFrame:
-    """One row per position, by ticker: the columns of `Exits.trades`, by marks, those of a position that is held with
-    step -1, time "" and the marks so far; share reported as closed, its return on average, payoff by fills."""
+    """One row per position, by ticker: the columns of `Exits.trades` by marks, while held with step
+    -1, time "" and the marks so far; share reported as closed, its mean return, payoff by fills."""
     s, i = self._state, np.flatnonzero(self._panel.weights[0])
     table = Exits(self.panel, s.steps[None]).trades().set_axis(self.panel.tickers[i])
     table["time"] = table["time"].astype(object)
@@ -84,14 +88,15 @@ def payoff(self: LiveDay) -> pd.Series:
 # %% ../nbs/53_fills.ipynb #e-undo
 @patch
 def confirm(self: LiveDay) -> None:
-    "The orders of the last snapshot are out: it can't be taken back any more. ValueError where nothing was decided."
-    if self._state.last < 0: raise ValueError("there is nothing to confirm: no snapshot was decided")
+    "The last snapshot's orders are out: it can't be taken back. ValueError if nothing was decided."
+    if self._state.last < 0:
+        raise ValueError("there is nothing to confirm: no snapshot was decided")
     self._keep(self._state._replace(confirmed=True), dict(call="confirm"), self._past)
 
 # %% ../nbs/53_fills.ipynb #e-undo-undo
 @patch
 def undo(self: LiveDay) -> None:
-    "Take back the last snapshot. ValueError where there is none, or one of its orders is confirmed or filled."
+    "Take back the last snapshot. ValueError without one, or if an order is confirmed or filled."
     if not self._past: raise ValueError("there is nothing to undo: no snapshot was decided")
     if self._state.confirmed: raise ValueError(
         f"the orders of {self.last} are confirmed: report what was not done with fill(ticker, 0)")

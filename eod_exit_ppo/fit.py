@@ -22,13 +22,13 @@ __all__ = ['FitAgent']
 # %% ../nbs/29_fit.ipynb #e-fit-agent
 @dataclass(frozen=True)
 class FitAgent:
-    "Fits the agent: from training days and a seed to what it has learned. TypeError for a config that is none."
+    "Fits the agent: training days and a seed to what it has learned. TypeError for a wrong config."
     config: PPOConfig | None = None  # None: the default recipe
     device: str = "cpu"              # "cpu", "cuda" or "auto"
     features: str | FeatureSet | Callable | None = None  # None: those that the config names
     objective: Term | str | Callable | None = None  # what a day is worth; None: its payoff
     limits: Limits | None = None     # hard limits of the book
-    start: Callable | None = None    # fits the rule that the network adds to, such as LeastSquaresMC.fit
+    start: Callable | None = None    # fits the rule that the network adds to, as LeastSquaresMC.fit
 
     def __post_init__(self):
         object.__setattr__(self, "objective", as_objective(self.objective))
@@ -53,8 +53,9 @@ def __call__(
     seed: int,             # of the agent's generators
 ):                         # LearnedPolicy, with the training's `history`
     "Train, without a look at any other day, on as many threads as the walk has set."
-    agent = FactorizedPPOEOD.from_panel(train, None, self.config, seed, self.device, self.features,
-                                        torch.get_num_threads(), self.objective, self.limits, self.start)
+    agent = FactorizedPPOEOD.from_panel(
+        train, None, self.config, seed, self.device, self.features, torch.get_num_threads(),
+        self.objective, self.limits, self.start)
     agent.train(progress=False, eval_every=self.config.epochs + 1)
     policy = agent.policy
     policy.history = agent.history.drop(columns="seconds")  # the one column that no two runs share

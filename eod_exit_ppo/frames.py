@@ -18,21 +18,24 @@ _COSTS = ("cost_early", "cost_close")  # columns of a long table, shares of the 
 
 @patch
 def to_frame(self: IntradayPanel) -> pd.DataFrame:
-    "One row per day, snapshot and stock; times and tickers are categories, so that their order is kept."
+    "One row per day, snapshot and stock; times and tickers are categories, to keep their order."
     (D, T, N), codes = self.shape, pd.Categorical.from_codes
     def daily(a): return np.repeat(a, T, axis=0).ravel()
     table = {"date": np.repeat(self.dates, T * N),
-             "time": codes(np.tile(np.repeat(np.arange(T), N), D), categories=self.times, ordered=True),
-             "ticker": codes(np.tile(np.arange(N), D * T), categories=self.tickers), "return": self.returns.ravel(),
-             "signal": daily(self.signals), "weight": daily(self.weights), "tradable": self.tradable.ravel()}
+             "time": codes(np.tile(np.repeat(np.arange(T), N), D), categories=self.times,
+                           ordered=True),
+             "ticker": codes(np.tile(np.arange(N), D * T), categories=self.tickers),
+             "return": self.returns.ravel(), "signal": daily(self.signals),
+             "weight": daily(self.weights), "tradable": self.tradable.ravel()}
     if self.universe is not None: table |= {"universe": daily(self.universe)}
-    if self.extra is not None: table |= {f"extra{k}": self.extra[..., k].ravel() for k in range(self.extra.shape[3])}
+    if self.extra is not None:
+        table |= {f"extra{k}": self.extra[..., k].ravel() for k in range(self.extra.shape[3])}
     if self.costs is not None: table |= {k: np.tile(c, D * T) for k, c in zip(_COSTS, self.costs)}
     return pd.DataFrame(table)
 
 # %% ../nbs/06_frames.ipynb #e-codes
 def _axis_codes(df, name):
-    "Each row's position on one axis, and that axis: dates sorted, categories in their order, other labels t2 < t10."
+    "Each row's place on an axis, and the axis: dates sorted, categories in order, others t2 < t10."
     col = df[name]
     if col.isna().any(): raise ValueError(f"{name} is missing in row {int(col.isna().argmax())}")
     if name == "date":
@@ -42,7 +45,8 @@ def _axis_codes(df, name):
         col = col.cat.remove_unused_categories()
         return col.cat.codes.to_numpy().astype(np.int64), col.cat.categories
     codes, axis = pd.factorize(col.astype(str))
-    def natural(i): return [int(s) if k % 2 else s for k, s in enumerate(re.split(r"(\d+)", axis[i]))]
+    def natural(i):
+        return [int(s) if k % 2 else s for k, s in enumerate(re.split(r"(\d+)", axis[i]))]
     order = sorted(range(len(axis)), key=natural)
     return np.argsort(order)[codes], axis[order]
 
@@ -62,13 +66,15 @@ class _Rows:
         (self.d, self.t, self.n), self.axes = zip(*found)
         self.shape = D, T, N = tuple(map(len, self.axes))
         self.cell, self.book = (self.d * T + self.t) * N + self.n, self.d * N + self.n
-        self.refuse(pd.Series(self.cell).duplicated().to_numpy(), "date, time and ticker are there a second time")
+        self.refuse(pd.Series(self.cell).duplicated().to_numpy(),
+                    "date, time and ticker are there a second time")
 
     def refuse(self, bad, what):
         "ValueError naming the first bad row."
         i = bad.argmax()
         dates, times, tickers = self.axes
-        if bad[i]: raise ValueError(f"{what} at row {i}: {dates[self.d[i]]}, {times[self.t[i]]}, {tickers[self.n[i]]}")
+        if bad[i]: raise ValueError(
+            f"{what} at row {i}: {dates[self.d[i]]}, {times[self.t[i]]}, {tickers[self.n[i]]}")
 
     def cells(self, values, empty):
         "(D, T, N), a value per row."
@@ -81,7 +87,8 @@ class _Rows:
         out = np.full((self.shape[0], self.shape[2]), empty, values.dtype)
         out.flat[self.book[::-1]] = values[::-1]
         again = out.flat[self.book]
-        self.refuse((again != values) & ~((again != again) & (values != values)), f"{name} changes within a day")
+        self.refuse((again != values) & ~((again != again) & (values != values)),
+                    f"{name} changes within a day")
         return out
 
 # %% ../nbs/06_frames.ipynb #e-tables
@@ -96,28 +103,37 @@ def _cost_rows(rows):
     "(2, N) costs, one value per ticker and kind."
     out = np.zeros((2, rows.shape[2]), np.float32)
     for name, own in zip(_COSTS, out):
-        if name not in rows.df: raise ValueError(f"the table lacks the column {name}: give {' and '.join(_COSTS)}")
+        if name not in rows.df:
+            raise ValueError(f"the table lacks the column {name}: give {' and '.join(_COSTS)}")
         own[rows.n[::-1]] = values = _number_column(rows.df, name)[::-1]
-        rows.refuse(own[rows.n] != values[::-1], f"{name} is not the same on all rows of its ticker")
+        rows.refuse(own[rows.n] != values[::-1],
+                    f"{name} is not the same on all rows of its ticker")
     return out
 
 # %% ../nbs/06_frames.ipynb #e-from-frame
 @patch
 @classmethod
 def from_frame(cls: IntradayPanel, df: pd.DataFrame) -> IntradayPanel:
-    "A panel from rows of date, time, ticker, return, signal, weight[, tradable, universe, extra0, ...] in any order."
-    if not isinstance(df, pd.DataFrame): raise TypeError(f"the table is a {type(df).__name__}: give a DataFrame")
+    """A panel from rows of date, time, ticker, return, signal and weight, in any order.
+
+    The columns tradable, universe, extra0, extra1, ... may be there too."""
+    if not isinstance(df, pd.DataFrame):
+        raise TypeError(f"the table is a {type(df).__name__}: give a DataFrame")
     twice = df.columns[df.columns.duplicated()]
     if len(twice): raise ValueError(f"the table has column {twice[0]} twice: give each once")
     lacking = [c for c in ("date", "time", "ticker", "return", "signal", "weight") if c not in df]
     if lacking: raise ValueError(f"the table lacks the columns {', '.join(lacking)}")
     if not len(df): raise ValueError("the table is empty: it has no rows")
     rows = _Rows(df)
-    out = dict(zip(("dates", "times", "tickers"), rows.axes), returns=rows.cells(_number_column(df, "return"), np.nan))
-    for name in ("signal", "weight"): out[name + "s"] = rows.daily(name, _number_column(df, name, np.float64))
+    out = dict(zip(("dates", "times", "tickers"), rows.axes),
+               returns=rows.cells(_number_column(df, "return"), np.nan))
+    for name in ("signal", "weight"):
+        out[name + "s"] = rows.daily(name, _number_column(df, name, np.float64))
     if "tradable" in df: out["tradable"] = rows.cells(_bool_column(df, "tradable"), False)
-    if "universe" in df: out["universe"] = rows.daily("universe", _bool_column(df, "universe"), False)
+    if "universe" in df:
+        out["universe"] = rows.daily("universe", _bool_column(df, "universe"), False)
     if any(c in df for c in _COSTS): out["costs"] = _cost_rows(rows)
     extra = sorted((c for c in df if re.fullmatch(r"extra\d+", str(c))), key=lambda c: int(c[5:]))
-    if extra: out["extra"] = np.stack([rows.cells(_number_column(df, c), np.nan) for c in extra], -1)
+    if extra:
+        out["extra"] = np.stack([rows.cells(_number_column(df, c), np.nan) for c in extra], -1)
     return cls(**out)

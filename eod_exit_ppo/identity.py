@@ -44,17 +44,19 @@ def library_of(
 ) -> str | None:     # with its version; None for a module of yours
     "The library that a module belongs to: installed ones, this package, Python itself."
     top = module.partition(".")[0]
-    file = next((f for m in (module, top) if (f := getattr(sys.modules.get(m), "__file__", None))), None)
+    file = next((f for m in (module, top)
+                 if (f := getattr(sys.modules.get(m), "__file__", None))), None)
     if file is None: return "Python" if top in sys.stdlib_module_names else None
-    if top == "eod_exit_ppo" or {"site-packages", "dist-packages"} & set(Path(file).parts): return _version_of(top)
+    if top == "eod_exit_ppo" or {"site-packages", "dist-packages"} & set(Path(file).parts):
+        return _version_of(top)
     return "Python" if any(p in Path(file).parents for p in _PYTHON) else None
 
 # %% ../nbs/95_identity.ipynb #e-reads
 def _reads(code, package):
-    "Globals that a code and those inside it read or write, modules that they import, other words in them."
+    "Globals that a code and those in it read or write, modules that they import, and other words."
     steps = [s for s in dis.get_instructions(code) if s.opname not in ("EXTENDED_ARG", "CACHE")]
     names = {s.argval for s in steps if "GLOBAL" in s.opname or s.opname == "LOAD_NAME"}
-    imports = {resolve_name("." * steps[k - 2].argval + s.argval, package)  # two steps before it is the number of dots
+    imports = {resolve_name("." * steps[k - 2].argval + s.argval, package)  # k - 2: number of dots
                for k, s in enumerate(steps) if s.opname == "IMPORT_NAME"}
     words = {*code.co_names, *(c for c in code.co_consts if isinstance(c, str))}
     for inner in (c for c in code.co_consts if isinstance(c, CodeType)):
@@ -63,23 +65,28 @@ def _reads(code, package):
 
 # %% ../nbs/95_identity.ipynb #e-parts
 _ATOMS = {type(x) for x in (None, True, 1, 1.0, 1j, "", b"", ..., NotImplemented)}
-_OF_CODE = "name code consts names varnames freevars cellvars argcount posonlyargcount kwonlyargcount exceptiontable"
+_OF_CODE = ("name code consts names varnames freevars cellvars argcount posonlyargcount "
+            "kwonlyargcount exceptiontable")
 _NESTED = 0x10  # flag of code that is written inside other code
 _PARTS = {
-    tuple: tuple, list: list, dict: lambda x: chain(*x.items()), MappingProxyType: lambda x: chain(*x.items()),
+    tuple: tuple, list: list,
+    dict: lambda x: chain(*x.items()), MappingProxyType: lambda x: chain(*x.items()),
     set: lambda x: sorted(x, key=fingerprint), frozenset: lambda x: sorted(x, key=fingerprint),
-    CodeType: lambda x: (x.co_flags & ~_NESTED, *(getattr(x, f"co_{k}", None) for k in _OF_CODE.split())),
+    CodeType: lambda x: (x.co_flags & ~_NESTED,
+                         *(getattr(x, f"co_{k}", None) for k in _OF_CODE.split())),
     CellType: lambda x: () if x == CellType() else (x.cell_contents,),
     MethodType: lambda x: (x.__func__, x.__self__), cached_property: lambda x: (x.func,),
     property: lambda x: (x.fget, x.fset, x.fdel),
     classmethod: lambda x: (x.__func__,), staticmethod: lambda x: (x.__func__,),
-    TypeVar: lambda x: (x.__name__, x.__bound__, x.__constraints__, x.__covariant__, x.__contravariant__)}
+    TypeVar: lambda x: (x.__name__, x.__bound__, x.__constraints__,
+                        x.__covariant__, x.__contravariant__)}
 
 # %% ../nbs/95_identity.ipynb #e-checksum
 def checksum(a: np.ndarray) -> str:
     "Of an array: type, shape and values, a block at a time, whatever the layout in memory."
     h = hashlib.sha256(f"{a.dtype.str} {a.shape}".encode())
-    for block in np.nditer(a, ["external_loop", "buffered", "zerosize_ok"], order="C", buffersize=2**20):
+    for block in np.nditer(a, ["external_loop", "buffered", "zerosize_ok"], order="C",
+                           buffersize=2**20):
         h.update(block.tobytes())
     return h.hexdigest()[:32]
 
@@ -89,7 +96,7 @@ class _Survey:
 
     def __init__(self, x):
         self.hash, self.met, self.words, self.trail = hashlib.sha256(), {}, set(), []
-        self.modules, self.imported = {}, set()  # yours: name -> module; (module, name) that other processes import
+        self.modules, self.imported = {}, set()  # yours, by name; (module, name) imported elsewhere
         try:
             self.add(x)
             self.add_mentioned()
@@ -104,7 +111,7 @@ class _Survey:
     def add(self, x):
         "A value, and what it is made of."
         if type(x) in _ATOMS: return self.put(pickle.dumps(x, 4))
-        if type(x) is not tuple:  # whether two equal tuples are one can't be seen by those who use them
+        if type(x) is not tuple:  # whether two equal tuples are one can't be seen in their use
             if id(x) in self.met: return self.put("met", self.met[id(x)][0])
             self.met[id(x)] = len(self.met), x  # kept alive, or another object might get its id
         self.trail.append(x)
@@ -118,7 +125,8 @@ class _Survey:
 def add_mentioned(self: _Survey):
     "What modules of yours hold under the words that were met."
     done = set()
-    while new := {(m, n) for m, o in self.modules.items() for n in self.words & vars(o).keys()} - done:
+    while new := {(m, n) for m, o in self.modules.items()
+                  for n in self.words & vars(o).keys()} - done:
         done |= new
         self.imported |= {(m, n) for m, n in new if m in sys.modules.keys() - {"__main__"}}
         for m, n in sorted(new): self.add((m, n, vars(self.modules[m])[n]))
@@ -126,7 +134,8 @@ def add_mentioned(self: _Survey):
 # %% ../nbs/95_identity.ipynb #e-in-words
 def _in_words(trail):
     "Which thing holds which, down to the last."
-    names = [getattr(x, "__qualname__", type(x).__name__) for x in trail if type(x) not in (tuple, list, dict)]
+    names = [getattr(x, "__qualname__", type(x).__name__) for x in trail
+             if type(x) not in (tuple, list, dict)]
     return " > ".join(names if len(names) < 6 else [*names[:2], "...", *names[-2:]])
 
 # %% ../nbs/95_identity.ipynb #e-survey-parts
@@ -137,7 +146,7 @@ def parts(self: _Survey, x):
     if isinstance(x, (type, FunctionType)): return "code", *self.code(x)
     if isinstance(x, ModuleType): return "module", x.__name__, *self.module(x)
     if type(x) in (np.ndarray, np.memmap) and not x.dtype.hasobject:
-        return "array", x.dtype, x.shape, x.strides, checksum(x)  # another layout is summed in another order
+        return "array", x.dtype, x.shape, x.strides, checksum(x)  # layout sets the order of sums
     if isinstance(x, torch.Tensor):
         raw = x.detach().cpu().reshape(-1).view(torch.uint8).numpy()
         about = x.dtype, x.device, x.requires_grad, *x.shape, *x.stride()
@@ -152,8 +161,9 @@ def _place_of(x):
     except (AttributeError, KeyError): return None
 
 # %% ../nbs/95_identity.ipynb #e-survey-code
-_PASSING = set("__dict__ __weakref__ __module__ __qualname__ __slotnames__ _abc_impl __firstlineno__ "
-               "__static_attributes__ __annotations_cache__".split())  # of a class: where it is written, what is cached
+# of a class: where it is written, what is cached
+_PASSING = set("__dict__ __weakref__ __module__ __qualname__ __slotnames__ _abc_impl "
+               "__firstlineno__ __static_attributes__ __annotations_cache__".split())
 
 @patch
 def code(self: _Survey, x):
@@ -179,22 +189,24 @@ def function(self: _Survey, f):
     "The parts of a function of yours."
     own = f.__globals__
     names, imports, words = _reads(f.__code__, own.get("__package__"))
-    blind = {"eval", "exec", "globals", "__import__"} & names - own.keys() | {"import_module"} & words
+    blind = ({"eval", "exec", "globals", "__import__"} & names - own.keys()
+             | {"import_module"} & words)
     if blind: raise TypeError(f"calls {min(blind)}, and what that reads can't be known beforehand")
     self.words |= words
     return (f.__name__, f.__code__, f.__defaults__, f.__kwdefaults__, f.__closure__, vars(f),
-            getattr(f, "__annotate__", None) or f.__annotations__,  # Python 3.14 works them out when asked
+            getattr(f, "__annotate__", None) or f.__annotations__,  # Python 3.14 delays them
             {n: own[n] for n in sorted(names & own.keys())}, [_import(n) for n in sorted(imports)])
 
 # %% ../nbs/95_identity.ipynb #e-survey-module
 @patch
 def module(self: _Survey, m):
-    "The parts of a module, but for what it holds under the names that are mentioned: those follow at the end."
+    "The parts of a module, but for what it holds under names mentioned: those follow at the end."
     if library := library_of(m.__name__): return (library,)
     self.modules[m.__name__] = m
     file = Path(getattr(m, "__file__", None) or "")
     source = file.read_bytes() if file.is_file() else b""
-    return (compile(source, file.name, "exec", dont_inherit=True) if file.suffix == ".py" else source,)
+    return (compile(source, file.name, "exec", dont_inherit=True)
+            if file.suffix == ".py" else source,)
 
 # %% ../nbs/95_identity.ipynb #e-survey-kept
 @patch
@@ -214,7 +226,7 @@ def kept(self: _Survey, x):
 def fingerprint(
     x,        # any value: a fit, a number, a function, an object
 ) -> str:     # 32 hexadecimal digits
-    """The same for values that are made of the same, in any process with the same libraries, and only for them.
+    """The same for values made of the same, and no others, in any process with the same libraries.
 
     Raises ValueError naming what can't be taken apart, such as an open file, and what holds it."""
     return _Survey(x).hash.hexdigest()[:32]
@@ -223,26 +235,29 @@ def fingerprint(
 def identity(
     x,        # a function that fits, or any other value
 ) -> dict:    # the settings that it states itself, and the fingerprint of what it is made of
-    "What a value is, as JSON, so that it is known again in any process. ValueError for what can't be known again."
+    "What a value is, as JSON, to know it again in any process. ValueError where that can't be."
     found = {fingerprint(x) for _ in range(2)}
     if len(found) > 1: raise ValueError("it is another one whenever it is looked at")
     settings = getattr(x, "settings", None)
-    stated = json.loads(json.dumps(dict(settings), default=str)) if isinstance(settings, Mapping) else {}
+    stated = (json.loads(json.dumps(dict(settings), default=str))
+              if isinstance(settings, Mapping) else {})
     return {**stated, "code and values": found.pop()}
 
 # %% ../nbs/95_identity.ipynb #e-versions
 def versions() -> dict[str, str]:
-    "Of what decides about every bit of a result. While you work on this package its version stays: use other folders."
+    "Of what decides each bit of a result. Edits of this package keep its version: use new folders."
     from eod_exit_ppo import __version__  # here, since the package imports this module
-    return {"eod_exit_ppo": __version__, "python": platform.python_version(), "numpy": np.__version__,
-            "torch": torch.__version__}
+    return {"eod_exit_ppo": __version__, "python": platform.python_version(),
+            "numpy": np.__version__, "torch": torch.__version__}
 
 # %% ../nbs/95_identity.ipynb #e-differences
 def differences(old, new, name="") -> list[str]:
     "Where two records differ, in words."
     if old == new: return []
-    if not (isinstance(old, dict) and isinstance(new, dict)): return [f"{name} (there {old}, here {new})"]
-    return sum((differences(old.get(k), new.get(k), f"{name} {k}".strip()) for k in {**old, **new}), [])
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return [f"{name} (there {old}, here {new})"]
+    return sum((differences(old.get(k), new.get(k), f"{name} {k}".strip())
+                for k in {**old, **new}), [])
 
 # %% ../nbs/95_identity.ipynb #e-elsewhere
 _PROCESS = uuid4().hex
@@ -269,5 +284,6 @@ class Elsewhere(NamedTuple):
             f"the process that fits has other versions: {'; '.join(apart)}")
         for at, wanted in self.imported.items():
             if fingerprint(_find(*at)) != wanted: raise RuntimeError(
-                f"the process that fits has another {'.'.join(at)}: it was edited, or something that it reads was set, "
-                "after that process had imported it; start Python again, or fit with jobs=1")
+                f"the process that fits has another {'.'.join(at)}: it was edited, or something "
+                "that it reads was set, after that process had imported it; start Python again, or "
+                "fit with jobs=1")

@@ -19,7 +19,7 @@ __all__ = ['Journal']
 
 # %% ../nbs/96_journal.ipynb #e-floats
 def _floats(x):
-    "A list of floats as JSON, each as short as it can be to be read back the same, NaN as null; ten times json's pace."
+    "Floats as JSON, each as short as it reads back the same, NaN as null; ten times json's pace."
     import pyarrow as pa
     import pyarrow.compute as pc
     words = pc.fill_null(pa.array(x, pa.float64(), from_pandas=True).cast(pa.string()), "null")
@@ -55,7 +55,7 @@ class Journal:
 
     def __init__(self, path: Path, kind: str, whole: int, check: str):
         self.path, self.kind, self._check = path, kind, check
-        self._whole, self._seen = whole, os.stat(path)  # bytes of whole lines, and the file that was read or written
+        self._whole, self._seen = whole, os.stat(path)  # bytes of whole lines, and the file as seen
 
     @classmethod
     def new(
@@ -80,7 +80,8 @@ def _only_one(file):
     except ImportError: return
     fcntl.flock(file, fcntl.LOCK_EX)
 
-def _same_file(a, b): return (a.st_ino, a.st_size, a.st_mtime_ns) == (b.st_ino, b.st_size, b.st_mtime_ns)
+def _same_file(a, b):
+    return (a.st_ino, a.st_size, a.st_mtime_ns) == (b.st_ino, b.st_size, b.st_mtime_ns)
 
 # %% ../nbs/96_journal.ipynb #e-add-add
 def _put_at(file, at, line):
@@ -93,29 +94,35 @@ def _put_at(file, at, line):
 # %% ../nbs/96_journal.ipynb #e-add-add-add
 @patch
 def add(self: Journal, event: Mapping) -> None:
-    "One more line; OSError where it can't be written, RuntimeError where another process has written to the file."
+    "One more line; OSError if it can't be written, RuntimeError if another process wrote the file."
     line, check = _line(event, self._check)
-    with said_plainly(self.path, "what was there before is untouched"), open(self.path, "r+b", buffering=0) as file:
+    with (said_plainly(self.path, "what was there before is untouched"),
+          open(self.path, "r+b", buffering=0) as file):
         _only_one(file)
         if not _same_file(os.fstat(file.fileno()), self._seen): raise RuntimeError(
-            f"{self.path} was written by somebody else: only one process may write to a {self.kind}; read it again")
+            f"{self.path} was written by somebody else: only one process may write to a "
+            f"{self.kind}; read it again")
         try: _put_at(file, self._whole, line)
         except OSError:
             os.ftruncate(file.fileno(), self._whole)
             self._seen = os.fstat(file.fileno())
             raise
-        self._whole, self._check, self._seen = self._whole + len(line), check, os.fstat(file.fileno())
+        self._whole, self._check, self._seen = (self._whole + len(line), check,
+                                                os.fstat(file.fileno()))
 
 # %% ../nbs/96_journal.ipynb #e-read-first
 def _first(path, kind, version, line):
     "The first event of a journal, and its checksum; ValueError where it is none of this kind."
     old = f"eod_exit_ppo {kind}, format ".encode()
     found = None if line.startswith(old) else _checked(line, "")
-    have = line[len(old):].decode(errors="replace")[:20] if found is None else found[0].get("format")
-    if not line.startswith(old) and (found is None or found[0].get("eod_exit_ppo") != kind): raise ValueError(
-        f"{path} is no {kind} of this package, or a part of one: give the file that was written as one")
-    if have != version: raise ValueError(f"{path} has format {have}, this version of eod_exit_ppo reads {version}: use "
-                                         "the version that wrote it")
+    have = (line[len(old):].decode(errors="replace")[:20] if found is None
+            else found[0].get("format"))
+    if not line.startswith(old) and (found is None or found[0].get("eod_exit_ppo") != kind):
+        raise ValueError(f"{path} is no {kind} of this package, or a part of one: give the file "
+                         "that was written as one")
+    if have != version: raise ValueError(
+        f"{path} has format {have}, this version of eod_exit_ppo reads {version}: use the version "
+        "that wrote it")
     return found
 
 # %% ../nbs/96_journal.ipynb #e-read
@@ -127,8 +134,8 @@ def read(
     kind: str,      # as it was begun
     version: int,   # of the format that the caller can read
 ) -> tuple[Journal, list[dict]]:  # to go on with, and its events, each as it was given
-    """A journal and what it says. A part of a line at its end, from a process that was killed, is left out with a
-    UserWarning. Raises FileNotFoundError, or ValueError for another kind or format, or a damaged file."""
+    """A journal and what it says. A last line cut off by a killed process is left out with a
+    UserWarning. Raises FileNotFoundError, ValueError for another kind or format, or damage."""
     if not (path := Path(path)).is_file(): raise FileNotFoundError(f"there is no {kind} at {path}")
     *lines, rest = path.read_bytes().split(b"\n")
     first, check = _first(path, kind, version, lines[0] if lines else b"")
@@ -143,9 +150,9 @@ def read(
 
 # %% ../nbs/96_journal.ipynb #e-read-lost
 def _refuse_lost(path, rest, check):
-    "A warning for a part of a line at the end; ValueError where it is a whole one with something behind it."
+    "A warning for part of a line at the end; ValueError if it is a whole one with more behind it."
     end = rest.rfind(b'"}') + 2
     if 1 < end < len(rest) and _checked(rest[:end], check): raise ValueError(
         f"{path} is damaged, its last line does not end as it was written: use a copy")
-    warnings.warn(f"{path} ends within a line: the call that was writing it was stopped before it answered, and is "
-                  "left out", UserWarning, stacklevel=3)
+    warnings.warn(f"{path} ends within a line: the call that was writing it was stopped before it "
+                  "answered, and is left out", UserWarning, stacklevel=3)

@@ -22,9 +22,9 @@ __all__ = ['Limits', 'Book', 'Limited', 'ticker_rank', 'checked_limits', 'TakesL
 class Limits:
     """Hard limits of a book. `limits(policy)` is the policy under them.
 
-    A book that starts outside `max_net` may only come nearer. The last snapshot is free: it closes what is left."""
-    max_net: float | None = None    # net exposure after the exits of a snapshot, as a share of one side's capital
-    max_share: float | None = None  # share of the book that is exited at one snapshot, both sides together
+    A book outside `max_net` may only come nearer. The last snapshot is free: it closes the rest."""
+    max_net: float | None = None    # net exposure after exits, as a share of one side's capital
+    max_share: float | None = None  # share of the book exited at one snapshot, both sides together
 
     def __post_init__(self):
         for name in ("max_net", "max_share"):
@@ -33,19 +33,20 @@ class Limits:
 
 # %% ../nbs/13_limits.ipynb #e-book
 class Book:
-    "The state of days while they are simulated: what is held, what may act, which wishes become exits."
+    "The state of simulated days: what is held, what may act, which wishes become exits."
 
     def __init__(
         self,
         may_act: torch.Tensor,  # (B, T, N) bool, where an exit is a real choice
-        exit_step: torch.Tensor | None = None,  # (B, N) int64 of a day under way, T-1 for what is held; None: all held
+        exit_step: torch.Tensor | None = None,  # (B, N) int64 so far, T-1 if held; None: all held
         limits: Limits | None = None,
         weight: torch.Tensor | None = None,  # (B, N) normalized; needed with limits
-        rank: torch.Tensor | None = None,    # (N,) int, the order among wishes of equal priority; None: as they stand
+        rank: torch.Tensor | None = None,    # (N,) int, the order among equals; None: as they stand
     ):
         B, T, N = may_act.shape
         self.may_act, self.limits, self.weight, self.rank = may_act, limits, weight, rank
-        self.exit_step = torch.full((B, N), T - 1, device=may_act.device) if exit_step is None else exit_step.clone()
+        self.exit_step = (torch.full((B, N), T - 1, device=may_act.device) if exit_step is None
+                          else exit_step.clone())
         self.held = self.exit_step == T - 1
 
     def acting(self, t: int) -> torch.Tensor:
@@ -56,7 +57,7 @@ class Book:
         self,
         t: int,
         wishes: torch.Tensor,  # (B, N) bool, where an exit is wished for
-        priority: torch.Tensor | None = None,  # (B, N) the most urgent first, where not all wishes fit; None: all alike
+        priority: torch.Tensor | None = None,  # (B, N) urgent first if not all fit; None: all alike
     ) -> torch.Tensor:         # (B, N) bool, what is exited now
         "Turn wishes into exits. What is still held after the last snapshot is closed there."
         exits = wishes & self.acting(t)
@@ -69,16 +70,16 @@ class Book:
 _SLACK = 1e-12  # of sums of weights in float64
 
 def _cut(amount, budget):
-    "(B, N) bool: the entries, in order, whose running sum stays within the budget (B,); entries of 0 are kept out."
+    "(B, N) bool: entries, in order, whose running sum stays within the budget (B,); 0 is kept out."
     return (amount > 0) & (amount.cumsum(1) <= budget[:, None] + _SLACK)
 
 # %% ../nbs/13_limits.ipynb #e-cut-budgets
 def _budgets(long, short, net, low, high, most):
-    "(B,) each: how much of the longs and of the shorts, (B, N) in order of priority, fits into both limits."
+    "(B,) each: how much of longs and shorts, (B, N) in order of priority, fits into both limits."
     first = _cut(long + short, most)
     L, S, all_L, all_S = (x.sum(1) for x in (long * first, short * first, long, short))
     after = net - L + S
-    more_S = torch.minimum(all_S, torch.maximum(S, (most - net + low) / 2))  # longs too many: shorts first
+    more_S = torch.minimum(all_S, torch.maximum(S, (most - net + low) / 2))  # too low: shorts first
     more_L = torch.minimum(all_L, torch.maximum(L, (most + net - high) / 2))
     few_L, few_S = torch.minimum(L, net + more_S - low), torch.minimum(S, high - net + more_L)
     return (torch.where(after < low - _SLACK, few_L, torch.where(after > high + _SLACK, more_L, L)),
@@ -86,7 +87,7 @@ def _budgets(long, short, net, low, high, most):
 
 # %% ../nbs/13_limits.ipynb #e-trim
 def _cut_both(long, short, net, low, high, most):
-    "(B, N) bool: wishes of both sides, in order of priority, within both limits; whole weights, so a little below."
+    "(B, N) bool: both sides' wishes by priority, within both limits; whole weights, so just below."
     L, S = _budgets(long, short, net, low, high, most)
     while True:
         keep = _cut(long, L) | _cut(short, S)
@@ -100,12 +101,12 @@ def _cut_both(long, short, net, low, high, most):
 # %% ../nbs/13_limits.ipynb #e-trim-fill
 def _fill(keep, long, short, net, low, high, most):
     "What still fits, the most urgent first, one of each book at a time."
-    signed, size = short - long, long + short  # what an exit adds to the net, and what it takes from the share
+    signed, size = short - long, long + short  # what an exit adds to the net, and to the share
     while True:
         after, left = net + (signed * keep).sum(1), most - (size * keep).sum(1)
         new = after[:, None] + signed
-        fits = ((size > 0) & ~keep & (new >= low[:, None] - _SLACK) & (new <= high[:, None] + _SLACK)
-                & (size <= left[:, None] + _SLACK))
+        fits = ((size > 0) & ~keep & (new >= low[:, None] - _SLACK)
+                & (new <= high[:, None] + _SLACK) & (size <= left[:, None] + _SLACK))
         if not fits.any(): return keep
         keep = keep | (fits & (fits.cumsum(1) == 1))
 
@@ -119,10 +120,10 @@ def allowed(
     weight: torch.Tensor,            # (B, N) normalized
     rank: torch.Tensor | None = None,  # (N,) int, the order among equals; None: as they stand
 ) -> torch.Tensor:                   # (B, N) bool, the wishes that fit
-    "The wishes that become exits. Never more than the limits, and no wish is refused that still fits."
+    "The wishes that become exits. Never more than the limits, and none is refused that still fits."
     order = torch.arange(wishes.shape[1], device=wishes.device) if rank is None else rank.argsort()
     order, w = order.expand(wishes.shape), weight.double()
-    net = (w * held).gather(1, order).sum(1)  # by rank, so that the order of the columns does not matter
+    net = (w * held).gather(1, order).sum(1)  # by rank, so that the columns' order does not matter
     if priority is not None:
         urgent = torch.where(wishes, priority, -math.inf).double().gather(1, order)
         order = order.gather(1, urgent.argsort(dim=1, descending=True, stable=True))
@@ -137,7 +138,7 @@ def allowed(
 # %% ../nbs/13_limits.ipynb #e-limited
 @dataclass(frozen=True, eq=False)
 class Limited:
-    "A policy under hard limits; a refused wish may be wished for again. Raises what the policy raises."
+    "A policy under hard limits; a refused wish may be made again. Raises what the policy raises."
     policy: object
     limits: Limits
 
@@ -157,19 +158,21 @@ class Limited:
         if hasattr(self.policy, "advantage"):
             advantage = torch.from_numpy(np.asarray(self.policy.advantage(panel)))
             return advantage > 0, advantage
-        waited = torch.arange(panel.T)[:, None] - torch.from_numpy(Exits.of(panel, self.policy).steps)[:, None]
+        waited = (torch.arange(panel.T)[:, None]
+                  - torch.from_numpy(Exits.of(panel, self.policy).steps)[:, None])
         return waited >= 0, waited
 
 # %% ../nbs/13_limits.ipynb #e-limited-ticker-rank
 def ticker_rank(panel: IntradayPanel) -> torch.Tensor:
-    "(N,) int64, the place of each ticker in alphabetical order: equals are ranked the same however columns stand."
+    "(N,) int64, each ticker's place in the alphabet: equals rank the same however columns stand."
     return torch.from_numpy(np.argsort(np.argsort(panel.tickers, kind="stable"), kind="stable"))
 
 # %% ../nbs/13_limits.ipynb #e-takes
 def checked_limits(limits) -> Limits | None:
     "Limits, or None; TypeError for anything else."
     if limits is None or isinstance(limits, Limits): return limits
-    raise TypeError(f"limits is a {type(limits).__name__}: give Limits(max_net=..., max_share=...), or None")
+    raise TypeError(f"limits is a {type(limits).__name__}: give Limits(max_net=..., "
+                    "max_share=...), or None")
 
 class TakesLimits:
     "A policy that decides within limits of its own, as the learned one does."

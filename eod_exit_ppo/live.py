@@ -4,8 +4,7 @@
 
 # %% ../nbs/52_live.ipynb #imports
 from __future__ import annotations
-import os
-import warnings
+import os, warnings
 from base64 import b64decode, b64encode
 from collections.abc import Collection
 from datetime import datetime, timezone
@@ -15,95 +14,97 @@ import pandas as pd
 from .checks import list_of_names, once, patch, quietly, read_only, whole_number
 from .context import differences, trained_costs
 from .data import IntradayPanel, as_dates, last_mark
-from .daystate import DayState, after_deciding, checked_draw, corrected, limits_of, refuse_other
+from .daystate import (DayState, after_deciding, checked_draw, corrected, limits_of,
+                                   refuse_other)
 from .journal import Journal
-from .quotes import (after_close, checked_closes, checked_limits, checked_returns, flags, implausible,
-                                 numbers, refuse_disorder, stale, time_label, zone_of)
+from .quotes import (after_close, checked_closes, checked_limits, checked_returns,
+                                 flags, implausible, numbers, refuse_disorder, stale, time_label,
+                                 zone_of)
 
 # %% auto #0
 __all__ = ['LiveDay', 'replay']
 
 # %% ../nbs/52_live.ipynb #e-day
 class LiveDay:
-    """A day of one book, decided one snapshot at a time; it ends with what `policy.exit_steps` says of the whole day.
+    """A book's day, decided snapshot by snapshot; it ends with what `policy.exit_steps` says of it.
 
-    A call that is refused changes nothing. Raises TypeError for a policy that cannot be asked, FileExistsError where
-    `path` is taken, and ValueError for tickers, numbers, costs or times that do not fit together. A UserWarning says
-    where the day differs from those that the policy was trained on."""
+    A refused call changes nothing. Raises TypeError for a policy that cannot be asked,
+    FileExistsError where `path` is taken, and ValueError for tickers, numbers, costs or times that
+    do not fit together. A UserWarning says where the day differs from those trained on."""
 
     def __init__(
         self,
-        policy,                    # anything with exit_probability(panel, held, t) or exit_steps(panel)
+        policy,                    # with exit_probability(panel, held, t) or exit_steps(panel)
         tickers: Collection[str],  # (N,) the stocks, in the order of arrays
-        signals,                   # (N,) known at the prior close: array, or Series or mapping by ticker
+        signals,                   # (N,) at the prior close: array, or Series or mapping by ticker
         weights,                   # (N,) likewise, raw: positive is long, negative short
         *,
-        times: Collection[str],    # (T,) all snapshots of a full day, in their order; the last one is the close
-        prior_close=None,          # (N,) prices, adjusted for the night's splits; None: `decide` is given returns
+        times: Collection[str],    # (T,) a full day's snapshots in order; the last is the close
+        prior_close=None,          # (N,) prices adjusted for splits; None: `decide` takes returns
         date=None,                 # the day, for messages and against a mix-up of files
-        costs: np.ndarray | None = None,        # (2, N) as in the panel; None: those that the policy was trained with
-        universe=None,             # stocks that features look at, like `halted` in `decide`; None: those with a weight
+        costs: np.ndarray | None = None,        # (2, N) as in the panel; None: those from training
+        universe=None,             # for features, like `halted` in `decide`; None: all with weight
         n_extra: int = 0,                       # K, further numbers per stock at each snapshot
-        path: str | os.PathLike | None = None,  # of the journal, one line per call; None: never written
-        min_quoted: float = 0.5,                # of the held weight; a list with less is pointed out
-        max_move: float | None = 0.3,           # a quote further from the one before is set aside; None: no limit
-        session=None,              # the day's open and close, like ("09:30", "13:00"), or a calendar, like "XNYS"
-        tz: str | None = None,     # zone of times and session, needed where `decide` is given a time with a zone
-        draw: int | None = None,   # a seed: exits by chance, those of `policy.exit_steps(panel, draw)`; needs a date
+        path: str | os.PathLike | None = None,  # of the journal, a line per call; None: not written
+        min_quoted: float = 0.5,                # of the held weight; less is pointed out
+        max_move: float | None = 0.3,           # a quote moving more is set aside; None: no limit
+        session=None,              # open and close, as ("09:30", "13:00"), or a calendar, as "XNYS"
+        tz: str | None = None,     # zone of times and session; `decide` needs it for times with one
+        draw: int | None = None,   # a seed: drawn as `policy.exit_steps(panel, draw)`; needs a date
     ):
-        if isinstance(policy, type) or not (hasattr(policy, "exit_steps") or hasattr(policy, "exit_probability")):
-            raise TypeError(f"policy is {policy if isinstance(policy, type) else type(policy)}: give an object with "
-                            "exit_steps(panel), such as agent.policy")
-        self.policy, self._journal, self._past = policy, None, []
+        if isinstance(policy, type) or not (hasattr(policy, "exit_steps")
+                                            or hasattr(policy, "exit_probability")):
+            raise TypeError(f"policy is {policy if isinstance(policy, type) else type(policy)}: "
+                            "give an object with exit_steps(panel), such as agent.policy")
+        self.policy, self.session, self.tz, self._past = policy, session, tz, []
         self.tickers, self.times = list_of_names("tickers", tickers), list_of_names("times", times)
         once("tickers", self.tickers)
         self._index = index = pd.Index(self.tickers, name="ticker")
-        signals, weights = (numbers(index, k, x) for k, x in (("signals", signals), ("weights", weights)))
-        self._state = state = DayState.before(len(self.times), len(index), whole_number("n_extra", n_extra))
-        own = trained_costs(getattr(policy, "context", None), self.tickers) if costs is None else costs
+        signals, weights = numbers(index, "signals", signals), numbers(index, "weights", weights)
+        state = DayState.before(len(self.times), len(index), whole_number("n_extra", n_extra))
+        own = trained_costs(getattr(policy, "context", None), index) if costs is None else costs
         own = own if own is not None and np.any(own) else None
         self._panel = IntradayPanel(
-            signals[None], state.returns, weights[None], state.tradable, None if date is None else [date], self.times,
-            self.tickers, state.extra, own, None if universe is None else flags(index, "universe", universe)[None])
-        self.prior_close = None if prior_close is None else checked_closes(index, prior_close, weights)
+            signals[None], state.returns, weights[None], state.tradable,
+            None if date is None else [date], self.times, self.tickers, state.extra, own,
+            None if universe is None else flags(index, "universe", universe)[None])
+        if prior_close is not None: prior_close = checked_closes(index, prior_close, weights)
         self._limits, self._zone = checked_limits(min_quoted, max_move), zone_of(tz)
-        self.date = None if date is None else str(self._panel.dates[0])
+        self._state, self.date = state, None if date is None else str(self._panel.dates[0])
         refuse_disorder(self.times)
-        self.session, self.tz = session, tz
         self._closed = after_close(self.times, session, self.date, self._zone)
-        self._draw = checked_draw(draw, policy, self.date)
+        self.prior_close, self._draw = prior_close, checked_draw(draw, policy, self.date)
         self._begin(path, dict(session=session, tz=tz, draw=draw, limits=limits_of(policy)))
         self._say_differences(costs is None and own is not None)
 
 # %% ../nbs/52_live.ipynb #e-differences
 @patch
 def _say_differences(self: LiveDay, costs_taken) -> None:
-    "UserWarnings: where the day differs from those that the policy was trained on, and what was taken from them."
+    "UserWarnings: where the day differs from those of the training, and what was taken from them."
     told = differences(getattr(self.policy, "context", None), self._panel, self.date is not None)
-    if costs_taken: told.append("no costs were given: those that the policy was trained with are used; give zeros for "
-                                "none")
-    if self._closed.any():
-        rest = [x for x, closed in zip(self.times, self._closed) if closed]
-        told.append(f"the session closes early: nothing can be exited at {', '.join(rest)}, which are not asked for, "
-                    f"and {self.times[-1]} takes the closing prices")
+    if costs_taken: told.append("no costs were given: those that the policy was trained with are "
+                                "used; give zeros for none")
+    if rest := [x for x, closed in zip(self.times, self._closed) if closed]: told.append(
+        f"the session closes early: nothing can be exited at {', '.join(rest)}, which are not "
+        f"asked for, and {self.times[-1]} takes the closing prices")
     for text in told: warnings.warn(text, UserWarning, stacklevel=3)
 
 # %% ../nbs/52_live.ipynb #e-panel
 @patch
 def _panel_of(self: LiveDay, state) -> IntradayPanel:
-    arrays = {k: getattr(state, k) for k in ("returns", "tradable", "extra")}
-    return self._panel.with_arrays(**{k: None if x is None else read_only(x) for k, x in arrays.items()})
+    arrays = ((k, getattr(state, k)) for k in ("returns", "tradable", "extra"))
+    return self._panel.with_arrays(**{k: None if x is None else read_only(x) for k, x in arrays})
 
-LiveDay.panel = property(lambda self: self._panel_of(self._state), doc="The day so far as an IntradayPanel: what has "
-                         "not come, or was skipped, is not quoted.")
+LiveDay.panel = property(lambda self: self._panel_of(self._state), doc="The day so far as an "
+                         "IntradayPanel: what has not come, or was skipped, is not quoted.")
 
 # %% ../nbs/52_live.ipynb #e-extra
 @patch
 def _extra(self: LiveDay, given):
     "(N, K) float32 further numbers, None where the day has none."
     K = 0 if self._panel.extra is None else self._panel.extra.shape[-1]
-    if (given is None) == (K > 0):
-        raise ValueError(f"extra is {'missing' if K else 'given'}, and the day was made with n_extra={K}")
+    if (given is None) == (K > 0): raise ValueError(
+        f"extra is {'missing' if K else 'given'}, and the day was made with n_extra={K}")
     return numbers(self._index, "extra", given, (K,)).astype(np.float32) if K else None
 
 # %% ../nbs/52_live.ipynb #e-heard
@@ -111,11 +112,11 @@ def _extra(self: LiveDay, given):
 def _place(self: LiveDay, time) -> int:
     "Which snapshot a time is; ValueError for one that is none of this day's."
     name = time_label(time, self._zone, self.date)
-    if name not in self.times: raise ValueError(
-        f"time is {name!r}, but this day's snapshots are {', '.join(self.times)}: nothing was decided")
-    t = self.times.index(name)
-    if self._closed[t]: raise ValueError(f"{name} comes after the early close of this session: {self.times[-1]} takes "
-                                         "the closing prices; nothing was decided")
+    if name not in self.times: raise ValueError(f"time is {name!r}, but this day's snapshots are "
+                                                f"{', '.join(self.times)}: nothing was decided")
+    if self._closed[t := self.times.index(name)]: raise ValueError(
+        f"{name} comes after the early close of this session: {self.times[-1]} takes the closing "
+        "prices; nothing was decided")
     return t
 
 # %% ../nbs/52_live.ipynb #e-heard-heard
@@ -144,7 +145,7 @@ def _next(self: LiveDay, base: DayState, t, heard, odd, sent) -> DayState:
 # %% ../nbs/52_live.ipynb #e-answer
 @patch
 def _answer(self: LiveDay, s: DayState, t, sent) -> pd.DataFrame:
-    "One row per stock of the book that is exited at t; those that were sent keep the row that they had."
+    "One row per stock of the book that is exited at t; those that were sent keep their old row."
     w, closing, old = self._panel.weights[0], t == self._panel.T - 1, self._state.answers.get(t)
     at = np.flatnonzero((s.exit_step == t) & (w != 0) & ~sent)
     table = pd.DataFrame({"weight": w[at] * (1 - s.done[at]), "return": s.returns[0, t, at],
@@ -155,35 +156,38 @@ def _answer(self: LiveDay, s: DayState, t, sent) -> pd.DataFrame:
     return table.iloc[np.argsort(self._index.get_indexer(table.index))]
 
 # %% ../nbs/52_live.ipynb #e-doubts
-def _some(tickers, n=6): return ", ".join(tickers[:n]) + f" and {len(tickers) - n} more" * (len(tickers) > n)
+def _some(x, n=6): return ", ".join(x[:n]) + f" and {len(x) - n} more" * (len(x) > n)
 
 # %% ../nbs/52_live.ipynb #e-doubts-doubts
 @patch
 def _doubts(self: LiveDay, state: DayState, t, held) -> list[str]:
     "What is not plausible about a snapshot, a sentence each."
-    time, (least, most), out = self.times[t], self._limits, []
-    again = f"they are taken as not quoted; send the right list for {time}, or name them in real= if they are right"
-    w, quoted = np.abs(self._panel.weights[0].astype(np.float64)) * held, ~np.isnan(state.returns[0, t])
+    time, (least, most), quoted = self.times[t], self._limits, ~np.isnan(state.returns[0, t])
+    w, out = np.abs(self._panel.weights[0].astype(np.float64)) * held, []
     if state.odd.any(): out.append(
-        f"quotes of {state.odd.sum()} stocks at {time} are implausible, further than max_move={most:g} from the last "
-        f"quote or prior close, or all as at the snapshot before: {_some(self._index[state.odd])}: {again}")
+        f"quotes of {state.odd.sum()} stocks at {time} are implausible, further than max_move="
+        f"{most:g} from the last quote or prior close, or all as at the snapshot before: "
+        f"{_some(self._index[state.odd])}: they are taken as not quoted; send the right list for "
+        f"{time}, or name them in real= if they are right")
     if (share := w[quoted].sum() / max(w.sum(), 1e-300)) < least and w.any(): out.append(
-        f"prices at {time} are for {share:.0%} of the held weight, less than min_quoted={least:g}; without a quote: "
-        f"{_some(self._index[~quoted & (w > 0)])}: held; send the whole list for {time} if there is one")
+        f"prices at {time} are for {share:.0%} of the held weight, less than min_quoted={least:g}; "
+        f"without a quote: {_some(self._index[~quoted & (w > 0)])}: held; send the whole list for "
+        f"{time} if there is one")
     return out
 
 # %% ../nbs/52_live.ipynb #e-base
 @patch
 def _base(self: LiveDay, t, skip) -> DayState:
-    "The state that snapshot t is decided from; ValueError where it comes out of order, or skips others."
+    "The state that snapshot t is decided from; ValueError if it is out of order, or skips others."
     s, time = self._state, self.times[t]
     if t < s.last and not s.decided[t]: raise ValueError(
-        f"{time} was skipped and {self.last} has been decided: it counts as not quoted, go on with the next; nothing "
-        "was decided")
+        f"{time} was skipped and {self.last} has been decided: it counts as not quoted, go on with "
+        "the next; nothing was decided")
     if s.decided[t]: return self._past[-1] if t == s.last else s
     if (missed := self._between(s.last, t)) and not skip: raise ValueError(
-        f"{time} skips {', '.join(missed)}, at which every stock would count as not quoted: nothing was decided; give "
-        f"time={missed[0]!r}, or skip=True if no prices will ever come for {'it' if len(missed) == 1 else 'them'}")
+        f"{time} skips {', '.join(missed)}, at which every stock would count as not quoted: "
+        f"nothing was decided; give time={missed[0]!r}, or skip=True if no prices will ever come "
+        f"for {'it' if len(missed) == 1 else 'them'}")
     return s
 
 # %% ../nbs/52_live.ipynb #e-base-between
@@ -195,45 +199,47 @@ def _between(self: LiveDay, last, t) -> list[str]:
 # %% ../nbs/52_live.ipynb #e-decided-anew
 @patch
 def _decided(self: LiveDay, t, base, heard, odd) -> DayState:
-    "The state after a snapshot was heard: as it is where that is no news, else decided, or decided again."
-    s = self._state
-    if t < s.last: refuse_other(self._panel, s, t, heard, np.ones(self._panel.N, bool))
+    "The state after a snapshot was heard: as it is without news, else decided, or decided again."
+    s, p = self._state, self._panel
+    if t < s.last: refuse_other(p, s, t, heard, np.ones(p.N, bool))
     if t < s.last: return s
-    if not s.decided[t]: return self._next(base, t, heard, odd, np.zeros(self._panel.N, bool))
+    if not s.decided[t]: return self._next(base, t, heard, odd, np.zeros(p.N, bool))
     heard, sent = corrected(s, t, heard), s.exit_step == t
-    refuse_other(self._panel, s, t, heard, (sent | (t == self._panel.T - 1)) & ~np.isnan(s.returns[0, t]))
-    same = all(x is None or np.array_equal(x, getattr(s, k)[0, t], equal_nan=True) for k, x in heard.items())
+    refuse_other(p, s, t, heard, (sent | (t == p.T - 1)) & ~np.isnan(s.returns[0, t]))
+    same = all(x is None or np.array_equal(x, getattr(s, k)[0, t], equal_nan=True)
+               for k, x in heard.items())
     if same and (odd == s.odd).all(): return s
-    return self._next(base._replace(done=s.done, gain=s.gain), t, heard, odd, sent)._replace(confirmed=s.confirmed)
+    base = base._replace(done=s.done, gain=s.gain)
+    return self._next(base, t, heard, odd, sent)._replace(confirmed=s.confirmed)
 
 # %% ../nbs/52_live.ipynb #e-decide
 @patch
 def decide(
     self: LiveDay,
-    time,         # one of `times`, not earlier than what has been decided; or a datetime with a zone
+    time,         # one of `times`, not earlier than what was decided; or a datetime with a zone
     prices=None,  # Series or mapping by ticker, or (N,) array; missing or NaN: not quoted
     *,
     returns=None, # instead of prices: returns since the prior close, likewise
-    halted=(),    # quoted, but cannot be traded now: tickers, or true and false by ticker or as an (N,) array
+    halted=(),    # quoted, but can't be traded: tickers, or booleans by ticker or as an (N,) array
     extra=None,   # (N, K) array, or DataFrame by ticker, where the day was made with n_extra=K
     skip: bool = False,  # go on, although no prices came for snapshots before this one
     dry: bool = False,   # answer, and change nothing
-    real=(),      # stocks whose quote is right although it is further than max_move from the one before: like `halted`
+    real=(),      # stocks whose quote is right though beyond max_move from the last: like `halted`
 ) -> pd.DataFrame:
-    """What to exit now, one row per stock: weight, return, probability (NaN where the policy gives none, or the day
-    closes), reason ("policy" or "close"). The same call again gets the same answer; other numbers for the last snapshot
-    are a correction. A UserWarning names stocks whose quotes were set aside, and snapshots that were skipped.
+    """What to exit now, a row per stock: weight, return, probability (NaN without one, or at the
+    close), reason ("policy" or "close"). The same call gets the same answer; other numbers for the
+    last snapshot correct it. UserWarnings name skipped snapshots and stocks with quotes set aside.
 
-    Raises ValueError for another day's time, a snapshot that would skip others, or was skipped, other numbers where an
-    exit was given, unknown tickers, and prices that are not positive; TypeError for what is no number."""
+    Raises ValueError for another day's time, a snapshot skipped or skipping others, other numbers
+    if an exit was given, unknown tickers, prices not above 0; TypeError for what is no number."""
     t, last = self._place(time), self._state.last
-    base = self._base(t, skip)
-    given, row = checked_returns(self._index, self.times[t], prices, returns, self.prior_close)
+    base, time = self._base(t, skip), self.times[t]
+    given, row = checked_returns(self._index, time, prices, returns, self.prior_close)
     heard, odd = self._heard(t, row, halted, extra, real)
     new = self._decided(t, base, heard, odd)
     doubts = self._doubts(new, t, base.held) if t >= last else []
     if missed := self._between(last, t): doubts.append(
-        f"{', '.join(missed)} skipped before {self.times[t]}: taken as not quoted, every stock was held")
+        f"{', '.join(missed)} skipped before {time}: taken as not quoted, every stock was held")
     if new is not self._state and not dry:
         event = self._event(new, t, given, returns is None, halted, extra, real)
         self._keep(new, event, [*self._past, base] if t > last else self._past)
@@ -243,8 +249,8 @@ def decide(
 # %% ../nbs/52_live.ipynb #e-status
 @patch
 def status(self: LiveDay) -> pd.DataFrame:
-    """Every stock: state (held; not quoted, implausible or halted: held too; left; no weight), weight, return (at the
-    exit, or so far), probability (when it was last asked for), and the snapshot at which it left."""
+    """Every stock: state (held; not quoted, implausible or halted: held too; left; no weight),
+    weight, return (at exit or so far), last probability, and the snapshot at which it left."""
     s, p, t = self._state, self._panel, self._state.last
     w, state = p.weights[0], np.full(p.N, "held", object)
     if t >= 0:
@@ -252,14 +258,14 @@ def status(self: LiveDay) -> pd.DataFrame:
         state[np.isnan(s.returns[0, t])] = "not quoted"
         state[s.odd & np.isnan(s.returns[0, t])] = "implausible"
     state[~s.held], state[w == 0] = "left", "no weight"
-    at = np.where(s.held, max(t, 0), s.exit_step)
+    mark = last_mark(s.returns[0])[np.where(s.held, max(t, 0), s.exit_step), np.arange(p.N)]
     left = np.where(~s.held & (w != 0), p.times.astype(object)[s.exit_step], "")
-    return pd.DataFrame({"state": state, "weight": w, "return": last_mark(s.returns[0])[at, np.arange(p.N)],
-                         "probability": s.chance, "left": left}, index=self._index)
+    return pd.DataFrame({"state": state, "weight": w, "return": mark, "probability": s.chance,
+                         "left": left}, index=self._index)
 
 # %% ../nbs/52_live.ipynb #e-properties
-LiveDay.exit_steps = property(lambda self: self._state.steps,
-                              doc="(N,) int64, the snapshot of each stock's exit; T-1 for what is still held.")
+LiveDay.exit_steps = property(lambda self: self._state.steps, doc="(N,) int64, the snapshot of "
+                              "each stock's exit; T-1 for what is still held.")
 LiveDay.last = property(lambda self: None if self._state.last < 0 else self.times[self._state.last],
                         doc="The snapshot that was decided last, None before the first.")
 
@@ -273,9 +279,9 @@ def skipped(self: LiveDay) -> list[str]:
 # %% ../nbs/52_live.ipynb #e-repr
 @patch
 def __repr__(self: LiveDay) -> str:
-    done, states = self._state.decided.sum(), self.status().state.value_counts()
+    done, states = self._state.decided.sum(), self.status().state.value_counts().items()
     parts = [f"{done} of {self._panel.T} snapshots" + f", last {self.last}" * bool(done),
-             ", ".join(f"{n} {k}" for k, n in states.items()), *[f"skipped {x}" for x in self.skipped]]
+             ", ".join(f"{n} {k}" for k, n in states), *[f"skipped {x}" for x in self.skipped]]
     return f"LiveDay {self._panel.dates[0]}: " + "; ".join(parts)
 
 # %% ../nbs/52_live.ipynb #e-file
@@ -289,7 +295,8 @@ def _event(self: LiveDay, state: DayState, t, given, priced, halted, extra, real
     def named(x, name): return self._index[flags(self._index, name, x)].tolist() or None
     return dict(call="decide", time=self.times[t], **{"prices" if priced else "returns": given},
                 halted=named(halted, "halted"), real=named(real, "real"), extra=self._extra(extra),
-                exits=state.answers[t].index.tolist(), chance=b64encode(_millionths(state.chance)).decode())
+                exits=state.answers[t].index.tolist(),
+                chance=b64encode(_millionths(state.chance)).decode())
 
 # %% ../nbs/52_live.ipynb #e-write
 @patch
@@ -300,23 +307,26 @@ def _begin(self: LiveDay, path, about) -> None:
         call="begin", tickers=self.tickers, times=self.times, date=self.date, signals=p.signals[0],
         weights=p.weights[0], prior_close=self.prior_close, costs=p.costs,
         universe=None if p.universe is None else p.tickers[p.universe[0]],
-        n_extra=0 if p.extra is None else p.extra.shape[3], min_quoted=least, max_move=most if most < np.inf else None,
-        **about)]
+        n_extra=0 if p.extra is None else p.extra.shape[3], min_quoted=least,
+        max_move=most if most < np.inf else None, **about)]
     if path is not None and Path(path).exists(): raise FileExistsError(
-        f"a file lies at {path}: LiveDay.load goes on with the day in it; a new day needs a path of its own")
+        f"a file lies at {path}: LiveDay.load goes on with the day in it; a new day needs a path "
+        "of its own")
     self.path = path
 
 # %% ../nbs/52_live.ipynb #e-path
 @patch
 def save(self: LiveDay, path: str | os.PathLike) -> None:
     "Write the journal so far to another file, whole or not at all; the policy is not in it."
-    if Path(path).absolute() != self.path: Journal.new(Path(path).absolute(), "live day", _FORMAT, *self._events)
+    if Path(path).absolute() != self.path:
+        Journal.new(Path(path).absolute(), "live day", _FORMAT, *self._events)
 
 @patch
 def _go_on_at(self: LiveDay, path) -> None:
-    self._journal = None if path is None else Journal.new(Path(path).absolute(), "live day", _FORMAT, *self._events)
+    self._journal = None if path is None else Journal.new(
+        Path(path).absolute(), "live day", _FORMAT, *self._events)
 
-LiveDay.path = property(lambda self: None if self._journal is None else self._journal.path, LiveDay._go_on_at,
+LiveDay.path = property(lambda self: getattr(self._journal, "path", None), LiveDay._go_on_at,
                         doc="The absolute path of the journal; None: the day is not written.")
 
 # %% ../nbs/52_live.ipynb #e-keep
@@ -336,15 +346,16 @@ def _array(values): return None if values is None else np.array(values, np.float
 def _again(self: LiveDay, event) -> None:
     "One call of a journal once more; ValueError where the policy decides otherwise."
     args = {k: v for k, v in event.items() if k not in ("call", "at", "exits", "chance")}
-    if event["call"] not in ("decide", "fill", "undo", "confirm"): raise KeyError(event["call"])  # see 53_fills
-    if event["call"] != "decide": return getattr(self, event["call"])(**args)
+    if event["call"] not in ("decide", "fill", "undo", "confirm"): raise KeyError(event["call"])
+    if event["call"] != "decide": return getattr(self, event["call"])(**args)  # see 53_fills
     args |= {k: _array(args[k]) for k in ("prices", "returns", "extra") if k in args}
     out, N = self.decide(**args, skip=True), self._panel.N
     exits = np.bincount(self._index.get_indexer([*out.index, *event["exits"]]), minlength=N) == 1
     chance = np.frombuffer(b64decode(event["chance"]), "<i4")
     other = np.flatnonzero(exits | (np.abs(_millionths(self._state.chance) - chance) > 1))
-    if len(other): raise ValueError(f"was decided by another policy: asked again, this one disagrees on {len(other)} "
-                                    f"stocks, the first {self.tickers[other[0]]}; give the one that decided so far")
+    if len(other): raise ValueError(
+        f"was decided by another policy: asked again, this one disagrees on {len(other)} stocks, "
+        f"the first {self.tickers[other[0]]}; give the one that decided so far")
 
 # %% ../nbs/52_live.ipynb #e-rebuilt
 def _rebuilt(cls, policy, events):
@@ -352,8 +363,8 @@ def _rebuilt(cls, policy, events):
     if events[0].get("call") != "begin": raise KeyError("begin")
     first = {k: v for k, v in events[0].items() if k != "call"}
     if (was := first.pop("limits", now := limits_of(policy))) != now: raise ValueError(
-        f"was decided within the limits {was or 'none'}, and the policy given has {now or 'none'}: give the one that "
-        "decided so far, or policy.limited(Limits(...))")
+        f"was decided within the limits {was or 'none'}, and the policy given has {now or 'none'}: "
+        "give the one that decided so far, or policy.limited(Limits(...))")
     arrays = {k: _array(first.get(k)) for k in ("signals", "weights", "prior_close")}
     costs = first.get("costs") or np.zeros((2, len(first["tickers"])))
     with quietly():  # what there was to say was said when it happened
@@ -368,16 +379,15 @@ def _rebuilt(cls, policy, events):
 def load(
     cls: LiveDay,
     path: str | os.PathLike,  # of a journal that `save`, or a day with a path, wrote
-    policy,                   # the one that decided so far; it is asked again, and must say the same
+    policy,                   # the one that decided so far; asked again, it must say the same
     date=None,                # the day that it should be; None: whatever day it is
 ) -> LiveDay:
-    """The day of a journal; it goes on where it was, and on writing to this file (set `path` to None to stop).
+    """A journal's day; it goes on where it was, writing to this file (set `path` to None to stop).
 
-    Raises FileNotFoundError where there is no file, ValueError where it is damaged, is another day's, or the policy
-    would have decided otherwise; a UserWarning says that its last call was cut off before it answered."""
+    Raises FileNotFoundError; ValueError where it is damaged, another day's, or the policy now
+    decides otherwise; a UserWarning says that its last call was cut off before it answered."""
     journal, events = Journal.read(Path(path).absolute(), "live day", _FORMAT)
-    have = events[0].get("date")
-    if date is not None and (day := str(as_dates([date])[0])) != have:
+    if date is not None and (day := str(as_dates([date])[0])) != (have := events[0].get("date")):
         raise ValueError(f"{path} is the day {have}, not {day}: give the file of the day")
     try: self = _rebuilt(cls, policy, events)
     except (KeyError, TypeError, AttributeError) as e:
@@ -392,14 +402,16 @@ def replay(
     panel: IntradayPanel,  # D days, T snapshots, N stocks
     draw: int | None = None,  # as for LiveDay
 ) -> np.ndarray:           # (D, N) int64 exit steps
-    "The exit steps of days that are simulated one snapshot at a time; those of `policy.exit_steps(panel)`."
-    steps, K = np.empty((panel.D, panel.N), np.int64), 0 if panel.extra is None else panel.extra.shape[-1]
+    "The exit steps of days simulated snapshot by snapshot; those of `policy.exit_steps(panel)`."
+    steps = np.empty((panel.D, panel.N), np.int64)
+    K = 0 if panel.extra is None else panel.extra.shape[-1]
     for d in range(panel.D):
         with quietly():  # what the book lacks was said when the panel was made
-            day = LiveDay(policy, panel.tickers, panel.signals[d], panel.weights[d], times=panel.times, n_extra=K,
-                          costs=np.zeros((2, panel.N)) if panel.costs is None else panel.costs, date=panel.dates[d],
-                          universe=None if panel.universe is None else panel.universe[d], min_quoted=0, max_move=None,
-                          draw=draw)
+            day = LiveDay(
+                policy, panel.tickers, panel.signals[d], panel.weights[d], times=panel.times,
+                n_extra=K, costs=np.zeros((2, panel.N)) if panel.costs is None else panel.costs,
+                date=panel.dates[d], universe=None if panel.universe is None else panel.universe[d],
+                min_quoted=0, max_move=None, draw=draw)
         for t, time in enumerate(panel.times):
             day.decide(time, returns=panel.returns[d, t], halted=~panel.tradable[d, t],
                        extra=panel.extra[d, t] if K else None)

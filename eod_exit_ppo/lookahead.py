@@ -17,13 +17,13 @@ __all__ = ['World', 'with_strangers', 'other_worlds', 'check_no_lookahead']
 # %% ../nbs/11_lookahead.ipynb #e-world
 @dataclass(frozen=True)
 class World:
-    "A panel with something changed that must not matter, and where its answers must be those of the original."
+    "A panel changed in what must not matter, and where its answers must be those of the original."
     panel: IntradayPanel
     why: str            # what was changed, in words
     until: int          # the last snapshot that must be as before
     days: np.ndarray    # days of the original that must be as before,
     here: np.ndarray    # and where they are in this panel
-    stocks: np.ndarray  # (N,) where each stock of the original is in this panel; -1 where it is gone
+    stocks: np.ndarray  # (N,) where each stock of the original is in this panel; -1 if it is gone
 
 # %% ../nbs/11_lookahead.ipynb #e-pairs
 @patch
@@ -50,7 +50,8 @@ def _rebuilt(panel, **changes) -> IntradayPanel:
 # %% ../nbs/11_lookahead.ipynb #e-rebuilt-shaken
 def _shaken(x, rng) -> np.ndarray:
     "Other numbers of the same kind (a price stays positive); what is missing stays missing."
-    if x.ndim == 4: return np.stack([_shaken(x[..., k], rng) for k in range(x.shape[3])], -1)  # the extras, one by one
+    if x.ndim == 4:  # the extras, one by one
+        return np.stack([_shaken(x[..., k], rng) for k in range(x.shape[3])], -1)
     values = x[~np.isnan(x)]
     if not values.any(): values = np.array([-1.0, 1.0])  # nothing, or nothing but zeros
     other = rng.choice(values, x.shape) * rng.uniform(0.5, 1.5, x.shape)
@@ -59,7 +60,8 @@ def _shaken(x, rng) -> np.ndarray:
 # %% ../nbs/11_lookahead.ipynb #e-future
 def _another_future(panel, t, missing, rng) -> IntradayPanel:
     "The panel with what follows snapshot t replaced by other numbers, or taken away."
-    new = {k: np.array(getattr(panel, k)) for k in ("returns", "tradable", "extra") if getattr(panel, k) is not None}
+    new = {k: np.array(getattr(panel, k)) for k in ("returns", "tradable", "extra")
+           if getattr(panel, k) is not None}
     for k, x in new.items():
         if k == "tradable": x[:, t + 1:] &= (not missing) & (rng.random(x[:, t + 1:].shape) < 0.5)
         elif missing: x[:, t + 1:] = np.nan
@@ -69,7 +71,8 @@ def _another_future(panel, t, missing, rng) -> IntradayPanel:
 # %% ../nbs/11_lookahead.ipynb #e-future-other-days
 def _other_days(panel, d, rng) -> IntradayPanel:
     "The panel with every day but d replaced."
-    new = {k: getattr(panel, k) for k in ("signals", "returns", "weights", "extra") if getattr(panel, k) is not None}
+    new = {k: getattr(panel, k) for k in ("signals", "returns", "weights", "extra")
+           if getattr(panel, k) is not None}
     shaken = {k: _shaken(np.array(x), rng) for k, x in new.items()}
     for k, x in shaken.items(): x[d] = new[k][d]
     if panel.universe is not None: shaken["universe"] = panel.universe | (shaken["weights"] != 0)
@@ -86,11 +89,13 @@ def with_strangers(
     "The panel with columns added that are outside every universe, or listed on a later day."
     rng, (D, T, _) = rng or np.random.default_rng(0), panel.shape
     held = np.arange(D)[:, None] >= (D if held_from is None else held_from)
-    def more(a, x): return np.concatenate([a, np.broadcast_to(x, (*a.shape[:-1], n)).astype(a.dtype)], -1)
+    def more(a, x):
+        return np.concatenate([a, np.broadcast_to(x, (*a.shape[:-1], n)).astype(a.dtype)], -1)
     quotes = np.where(held[:, None] | quoted, np.cumsum(rng.normal(0, 0.02, (D, T, n)), 1), np.nan)
     sides = np.where(np.arange(n) % 2, -1.0, 1.0) * held
-    new = dict(signals=more(panel.signals, np.where(held | quoted, rng.normal(0, 5, (D, n)), 0)), returns=more(
-        panel.returns, quotes), weights=more(panel.weights, sides), tradable=more(panel.tradable, np.isfinite(quotes)))
+    new = dict(signals=more(panel.signals, np.where(held | quoted, rng.normal(0, 5, (D, n)), 0)),
+               returns=more(panel.returns, quotes), weights=more(panel.weights, sides),
+               tradable=more(panel.tradable, np.isfinite(quotes)))
     new["tickers"] = [*panel.tickers, *(f"other {k}" for k in range(n))]
     if panel.costs is not None: new["costs"] = more(panel.costs, 1e-3)
     if panel.universe is not None: new["universe"] = more(panel.universe, held)
@@ -100,21 +105,25 @@ def with_strangers(
 
 # %% ../nbs/11_lookahead.ipynb #e-columns
 def _other_columns(panel, rng) -> Iterator[World]:
-    "Columns added, listed later, reordered, and taken away until a day's universe is all that is left."
+    "Columns added, listed later, reordered, and taken away until only a day's universe is left."
     (D, T, N), days, stocks = panel.shape, np.arange(panel.D), np.arange(panel.N)
     for quoted in (False, True):
-        yield World(with_strangers(panel, quoted=quoted, rng=rng), f"stocks outside the book were added, "
-                    f"{'with' if quoted else 'without'} quotes", T, days, days, stocks)
-    if D > 1: yield World(with_strangers(panel, held_from=D - 1, rng=rng), "stocks were added that are listed on the "
-                          "last day", T, days[:-1], days[:-1], stocks)
+        yield World(with_strangers(panel, quoted=quoted, rng=rng),
+                    f"stocks outside the book were added, {'with' if quoted else 'without'} quotes",
+                    T, days, days, stocks)
+    if D > 1: yield World(with_strangers(panel, held_from=D - 1, rng=rng),
+                          "stocks were added that are listed on the last day",
+                          T, days[:-1], days[:-1], stocks)
     order = rng.permutation(N)
-    yield World(panel.stocks(order), "the stocks were put into another order", T, days, days, order.argsort())
+    yield World(panel.stocks(order), "the stocks were put into another order",
+                T, days, days, order.argsort())
     for d in range(D):
         kept = np.flatnonzero(panel.members[d])
         at = np.full(N, -1)
         at[kept] = np.arange(len(kept))
-        if len(kept): yield World(panel[d].stocks(kept), "the day was made from its positions alone", T, days[[d]],
-                                  days[:1], at)
+        if len(kept):
+            yield World(panel[d].stocks(kept), "the day was made from its positions alone",
+                        T, days[[d]], days[:1], at)
 
 # %% ../nbs/11_lookahead.ipynb #e-worlds
 def other_worlds(
@@ -131,7 +140,8 @@ def other_worlds(
             f"{'taken away' if missing else 'replaced'}", t, days, days, stocks)
     for d in range(D if D > 1 else 0):
         yield World(panel[d], "the other days were taken away", T, days[[d]], days[:1], stocks)
-        yield World(_other_days(panel, d, rng), "the other days were replaced", T, days[[d]], days[[d]], stocks)
+        yield World(_other_days(panel, d, rng), "the other days were replaced",
+                    T, days[[d]], days[[d]], stocks)
     yield from _other_columns(panel, rng)
 
 # %% ../nbs/11_lookahead.ipynb #e-check
@@ -140,7 +150,7 @@ def check_no_lookahead(
     panel: IntradayPanel,  # a few days are enough
     seed: int = 0,         # of what is made up
 ) -> None:                 # raises AssertionError, naming stock, day and snapshots
-    "Fail if a decision depends on later snapshots, on other days, or on stocks outside the day's universe."
+    "Fail if decisions depend on later snapshots, other days or stocks outside the day's universe."
     def decided(p):
         with quietly(Warning): return check_exit_steps(p, policy.exit_steps(p))
     steps = decided(panel)
@@ -150,4 +160,5 @@ def check_no_lookahead(
             d, i = moved[0]
             raise AssertionError(
                 f"policy looks at what it should not: stock {panel.tickers[w.stocks >= 0][i]} on "
-                f"{panel.dates[w.days[d]]} is exited at snapshot {b[d, i]} instead of {a[d, i]} when {w.why}")
+                f"{panel.dates[w.days[d]]} is exited at snapshot {b[d, i]} "
+                f"instead of {a[d, i]} when {w.why}")

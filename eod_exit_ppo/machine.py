@@ -55,7 +55,7 @@ def pick_device(
 
 # %% ../nbs/94_machine.ipynb #e-precision
 def has_bf16(device) -> bool:
-    "Whether the device has instructions for products of bfloat16 numbers; to emulate them is slower than float32."
+    "Whether the device has instructions for bfloat16 products; emulation is slower than float32."
     if device.type == "cuda":
         return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
     if platform.machine().lower() in ("x86_64", "amd64"):
@@ -69,8 +69,8 @@ def dtype_of(precision, device) -> torch.dtype:
     "What the stocks' features and products are in; ValueError where the device lacks it."
     if precision == "float32": return torch.float32
     if has_bf16(device): return torch.bfloat16
-    raise ValueError(f"precision is {precision!r}, but this {device.type} has no instructions for products of bfloat16 "
-                     "numbers: give precision='float32'")
+    raise ValueError(f"precision is {precision!r}, but this {device.type} has no instructions for "
+                     "products of bfloat16 numbers: give precision='float32'")
 
 # %% ../nbs/94_machine.ipynb #e-bar
 def progress_bar(
@@ -78,12 +78,13 @@ def progress_bar(
     **options,   # of tqdm
 ):
     "A bar where somebody can see it: in a terminal or a notebook."
-    return tqdm(disable=not (show and (sys.stderr.isatty() or "ipykernel" in sys.modules)), **options)
+    return tqdm(disable=not (show and (sys.stderr.isatty() or "ipykernel" in sys.modules)),
+                **options)
 
 # %% ../nbs/94_machine.ipynb #e-stopping
 @contextmanager
 def stopping(gently: bool):
-    "Ctrl-C and SIGTERM put what to raise into a list instead of raising it; the second time they act at once."
+    "Ctrl-C and SIGTERM list what to raise instead of raising it; the second time they act at once."
     asked, before = [], {}
     def handler(number, frame):
         signal.signal(number, before[number])

@@ -26,7 +26,7 @@ _all_ = [REASONS, Report, synthetic_bars]  # made in other rooms, and at home he
 
 # %% ../nbs/48_market.ipynb #e-visible
 def visible_at(bars, key):
-    "When each bar could first be seen (ms), the row of its session, -1 for none, and whether it lies in it."
+    "When each bar could first be seen (ms), its session's row, -1 for none, and if it lies in it."
     s, (day, _, ms) = bars.sessions, unpack_key(key)
     at = s.index.get_indexer(day)
     open_, close = s["open"].to_numpy()[at], s["close"].to_numpy()[at]
@@ -35,13 +35,14 @@ def visible_at(bars, key):
 
 # %% ../nbs/48_market.ipynb #e-gather
 def _all_marks(bars, rules):
-    "The marks of all blocks, the clock times at which any bar was seen, and the stock-days of rows that are dropped."
+    "The marks of all blocks, the stock-days of dropped rows, the times at which any bar was seen."
     found, clocks, lost, s = [], [], {"no price": bars.blank}, bars.sessions
     for key, price, dropped in bars.blocks():
         seen, at, inside = visible_at(bars, key)
         day, beyond = unpack_key(key)[0], ~np.isin(np.sign(at), [0, 1])
         far = beyond & ((day < s.index[0]) | (day > s.index[-1]))
-        why = {"beyond the calendar": far, "not a session": beyond & ~far, "outside the session": ~beyond & ~inside}
+        why = {"beyond the calendar": far, "not a session": beyond & ~far,
+               "outside the session": ~beyond & ~inside}
         for k, rows in (dropped | {k: key[mask] >> TIME for k, mask in why.items()}).items():
             lost[k] = np.append(lost.get(k, rows[:0]), rows)
         session = s[["close", "rest", "again"]].to_numpy()[at[inside]]
@@ -56,15 +57,16 @@ def _all_marks(bars, rules):
 def _warn_of_starts(bars, found):
     "A warning where `stamp` was not given and the bars look as if stamped at their start."
     s = bars.sessions.loc[unpack_key(found.index.to_numpy() << TIME)[0]]
-    at_open, ends = found["seen"].to_numpy() == s["open"].to_numpy(), found["until"].to_numpy() >= s["close"].to_numpy()
+    at_open, ends = (found["seen"].to_numpy() == s["open"].to_numpy(),
+                     found["until"].to_numpy() >= s["close"].to_numpy())
     if bars.told or not len(found) or ends.mean() > 0.01 or at_open.mean() <= 0.5: return
-    warnings.warn("stamp is not given, and the bars look as if they were stamped at their start: most stock-days begin "
-                  "at the open, hardly any ends at the close. Give stamp='start', or 'end' if that is right",
-                  UserWarning, stacklevel=4)
+    warnings.warn("stamp is not given, and the bars look as if they were stamped at their start: "
+                  "most stock-days begin at the open, hardly any ends at the close. "
+                  "Give stamp='start', or 'end' if that is right", UserWarning, stacklevel=4)
 
 # %% ../nbs/48_market.ipynb #e-days
 class StockDays:
-    "One row for each stock-day that has bars or is in a table, by its key, with what is known of it."
+    "One row for each stock-day with bars or in a table, by its key, with what is known of it."
 
     def __init__(self, bars, given, rules):
         self.bars, self.rules, s = bars, rules, bars.sessions
@@ -73,7 +75,8 @@ class StockDays:
         if not len(days): raise ValueError(f"bars: none of {first} is a session")
         self.found, self.marks, self.fresh, self.lost, seen = _all_marks(bars, rules)
         self.broken = broken_off(seen, s)
-        self.given = {k: pd.Series(v, bars.stock_days(day, names), name=k) for k, (day, names, v) in given.items()}
+        self.given = {k: pd.Series(v, bars.stock_days(day, names), name=k)
+                      for k, (day, names, v) in given.items()}
         self.table = t = pd.concat([self.found, *self.given.values()], axis=1).sort_index()
         t["day"], tick, _ = unpack_key(t.index.to_numpy() << TIME)
         t["in file"] = t["day"].isin(days) & (tick < len(bars.tickers))
@@ -88,7 +91,7 @@ class StockDays:
 # %% ../nbs/48_market.ipynb #e-closes-known
 @patch
 def _known_closes(self: StockDays):
-    "The close of each stock-day that the next session can start from: the official one, or the last bar."
+    "Each stock-day's close, for the next session to start from: the official one, or the last bar."
     t, rules = self.table, self.rules
     t["far close"] = ((t["close"] / t["base"] - 1).abs() > rules.max_gap) & (rules.jumps == "drop")
     last = t["last"].mask(t["day"].isin(self.broken) & (rules.cut_short == "drop"))
@@ -112,14 +115,18 @@ def _find_prior(self: StockDays):
 def decide(self: StockDays):
     "The reason of each stock-day: in the book, or why it is not."
     t, rules = self.table, self.rules
-    gap = ((t["ratio"] - 1).abs() > rules.max_gap) & (t["adjustments"] != 1) & (rules.gaps == "drop")
+    gap = (((t["ratio"] - 1).abs() > rules.max_gap) & (t["adjustments"] != 1)
+           & (rules.gaps == "drop"))
     early, none = t["seen"] <= rules.grid[0], t["prior"].isna()
-    why = {"not in the file": ~t["in file"], "half day": t["session early"] & (rules.half_days == "drop"),
+    why = {"not in the file": ~t["in file"],
+           "half day": t["session early"] & (rules.half_days == "drop"),
            "no signal": t["signals"].isna(), "no weight": t["weights"].isna(),
            "previous session missing": none & t["none before"],
-           "previous session cut short": none & t["session before"].isin(self.broken) & (rules.cut_short == "drop"),
+           "previous session cut short":
+               none & t["session before"].isin(self.broken) & (rules.cut_short == "drop"),
            "no prior close": none, "overnight gap": gap & early}
-    t["reason"] = np.array([*why, "in the book"], object)[np.select(list(why.values()), range(len(why)), len(why))]
+    t["reason"] = np.array([*why, "in the book"], object)[
+        np.select(list(why.values()), range(len(why)), len(why))]
     self._leave_out_days("hole in the file", t["bars"].notna(), rules.min_bars)
     self._leave_out_days("few stocks quoted", early, rules.min_quoted)
     t["book"] = t["reason"] == "in the book"
@@ -142,7 +149,8 @@ def _leave_out_days(self: StockDays, reason, quoted, least):
 def panel(self: StockDays):
     "The book's signals, weights and returns; a late overnight gap has no quotes."
     t = self.table[self.table["book"]]
-    (days, d), (ticks, n) = (np.unique(x, return_inverse=True) for x in unpack_key(t.index.to_numpy() << TIME)[:2])
+    (days, d), (ticks, n) = (np.unique(x, return_inverse=True)
+                             for x in unpack_key(t.index.to_numpy() << TIME)[:2])
     tickers = self.bars.tickers[ticks]
     n = np.argsort(np.argsort(tickers))[n]
     signals, weights = np.zeros((2, len(days), len(ticks)))
@@ -153,7 +161,8 @@ def panel(self: StockDays):
     prior, paid, close = t[["prior", "paid", "close"]].to_numpy().T
     here, official = at >= 0, (t["close"].notna() & ~t["far close"] & ~t["late"]).to_numpy()
     with np.errstate(over="ignore"):
-        returns[d[here], :, n[here]] = (self.marks[at[here]] + paid[here, None]) / prior[here, None] - 1
+        returns[d[here], :, n[here]] = (
+            (self.marks[at[here]] + paid[here, None]) / prior[here, None] - 1)
         returns[d[official], -1, n[official]] = ((close + paid) / prior - 1)[official]
     tradable[d[here], :, n[here]] = self.fresh[at[here]]
     tradable[d[official], -1, n[official]] = True
@@ -164,7 +173,8 @@ def panel(self: StockDays):
 @patch
 def _bar_lines(self: StockDays, out):
     "The bars: used, or why not."
-    for reason, rows in self.lost.items(): out.add("bars", "left out", reason, *np.unique(rows, return_counts=True))
+    for reason, rows in self.lost.items():
+        out.add("bars", "left out", reason, *np.unique(rows, return_counts=True))
     t = self.table[self.table["bars"].notna()].astype({"bars": int, "jumps": int})
     used, jumps = t["book"] & ~t["late"], t["jumps"]
     odd = used & (jumps > 0) & (self.rules.jumps == "drop")
@@ -174,14 +184,16 @@ def _bar_lines(self: StockDays, out):
     out.add("bars", "used", "prior close", t.index[close])
     detail = ("x " + t["ratio"].map("{:.4g}".format)).where(t["gap"], "")
     reason = t["reason"].mask(t["late"], "late overnight gap")
-    out.add("bars", "left out", reason[rest].array, t.index[rest], rows[rest].array, detail[rest].array)
+    out.add("bars", "left out", reason[rest].array, t.index[rest], rows[rest].array,
+            detail[rest].array)
     for fate, where, n in (("left out", odd, jumps), ("noted", (jumps > 0) & ~odd, jumps * 0)):
-        out.add("bars", fate, "jump within the day", t.index[where], n[where].array, t["odd"][where].array)
+        out.add("bars", fate, "jump within the day", t.index[where], n[where].array,
+                t["odd"][where].array)
 
 # %% ../nbs/48_market.ipynb #e-table-lines
 @patch
 def _table_lines(self: StockDays, out):
-    "The rows of each table given: used, or why not; an official close may be the next session's prior close."
+    "Each table's rows: used, or why not; an official close may be the next session's prior close."
     for name, given in self.given.items():
         t = self.table.loc[given.index]
         far = t["far close"] & t["book"] & (name == "close")
@@ -200,7 +212,7 @@ def _remarks(self: StockDays, out):
     t, late = self.table[self.table["book"]], self.bars.disorder
     out.add("bars", "repaired", "out of order", list(late), list(late.values()))
     factor = t["adjustments"]
-    moved = t["ratio"] * factor.where(t["own prior"], 1)          # against the prior close as the file has it
+    moved = t["ratio"] * factor.where(t["own prior"], 1)  # against the prior close in the file
     known = factor.notna() & ((moved - 1).abs() > self.rules.max_gap) & ~t["late"]
     detail = "x " + moved.map("{:.4g}".format) + ", factor " + factor.map("{:.4g}".format)
     out.add("bars", "noted", "explained overnight move", t.index[known], 0, detail[known].array)
@@ -213,12 +225,15 @@ def _remarks(self: StockDays, out):
 @patch
 def _day_remarks(self: StockDays, out):
     "What is worth a look, day by day."
-    s, grid = self.bars.sessions.loc[np.unique(self.table["day"][self.table["book"]])], self.rules.grid[:-1]
+    s, grid = (self.bars.sessions.loc[np.unique(self.table["day"][self.table["book"]])],
+               self.rules.grid[:-1])
     rests = [((grid > a) & (grid < b)).any() for a, b in zip(s["rest"], s["again"])]
     cut = [f"last bar {clock_label(ms)}" for ms in self.broken.values()]
-    for reason, days, detail in (("early close", s.index[s["early"]], ""), ("late open", s.index[s["late"]], ""),
-                                 ("break at noon", s.index[rests], ""), ("cut short", list(self.broken), cut)):
-        out.add("bars", "noted", reason, self.bars.stock_days(np.array(days, int), [""] * len(days)), 0, detail)
+    for reason, days, detail in (
+            ("early close", s.index[s["early"]], ""), ("late open", s.index[s["late"]], ""),
+            ("break at noon", s.index[rests], ""), ("cut short", list(self.broken), cut)):
+        out.add("bars", "noted", reason,
+                self.bars.stock_days(np.array(days, int), [""] * len(days)), 0, detail)
 
 # %% ../nbs/48_market.ipynb #e-account
 @patch
@@ -228,14 +243,17 @@ def report(self: StockDays, panel, calendar):
     out, self.priors = AccountLines(bars), t["prior key"][t["book"] & t["own prior"]]
     for lines in (self._bar_lines, self._table_lines, self._remarks, self._day_remarks): lines(out)
     for reason, d, n, detail in narrow_books(panel.weights):
-        day, names = panel.dates[d].astype("datetime64[D]"), [""] * len(d) if n is None else panel.tickers[n]
+        day, names = (panel.dates[d].astype("datetime64[D]"),
+                      [""] * len(d) if n is None else panel.tickers[n])
         out.add("bars", "noted", reason, bars.stock_days(day.astype(int), names), 0, detail)
-    settings = dict(calendar=calendar or "none", stamp=f"start, {bars.length / 60_000:g} min" if bars.start else "end",
+    settings = dict(calendar=calendar or "none",
+                    stamp=f"start, {bars.length / 60_000:g} min" if bars.start else "end",
                     snapshots=panel.T, tradable=f"{self._priced(panel):.1%}")
     if bars.empty: settings["empty files"] = ", ".join(bars.empty)
     report = Report(out.table(), self._gaps(), settings)
     for name, rows in {"bars": bars.rows, **{k: len(v) for k, v in self.given.items()}}.items():
-        assert report.rows(of=name) == rows, f"{name}: {rows} rows in, but {report.rows(of=name)} accounted for"
+        assert report.rows(of=name) == rows, (
+            f"{name}: {rows} rows in, but {report.rows(of=name)} accounted for")
     return report
 
 # %% ../nbs/48_market.ipynb #e-gaps
@@ -251,64 +269,69 @@ def _gaps(self: StockDays):
 # %% ../nbs/48_market.ipynb #e-priced
 @patch
 def _priced(self: StockDays, panel):
-    "Share of the book before the close that has a price to trade at; a warning where it is under half."
+    "Share of the book before the close with a price to trade at; a warning where it is under half."
     if (share := panel.tradable_share) < 0.5:
-        warnings.warn(f"only {share:.0%} of the book has a price at the snapshots before the close: do bars end "
-                      "then? See max_stale, stamp and snapshots", UserWarning, stacklevel=4)
+        warnings.warn(
+            f"only {share:.0%} of the book has a price at the snapshots before the close: "
+            "do bars end then? See max_stale, stamp and snapshots", UserWarning, stacklevel=4)
     return share
 
 # %% ../nbs/48_market.ipynb #e-tables
-TABLES = {"signals": "signal", "weights": "weight", "prior_close": "prior_close", "adjustments": "factor",
-          "dividends": "dividend", "close": "close"}     # argument -> the name of its values
+TABLES = {  # argument -> the name of its values
+    "signals": "signal", "weights": "weight", "prior_close": "prior_close",
+    "adjustments": "factor", "dividends": "dividend", "close": "close"}
 
 def _entries(**tables):
     "The tables that are given, as day numbers, tickers and values."
-    return {name: table_entries(table, TABLES[name], name, name not in ("signals", "weights"), name == "dividends")
+    return {name: table_entries(table, TABLES[name], name, name not in ("signals", "weights"),
+                                name == "dividends")
             for name, table in tables.items() if table is not None or name == "signals"}
 
 # %% ../nbs/48_market.ipynb #e-from-bars
 @takes_layout
 def from_bars(
-    bars,                       # table, file, folder or list of files: date and time (or timestamp), ticker, close
-    signals,                    # date, ticker, signal; or one row per date, one column per ticker; or a file of either
-    weights=None,               # the same with weight: positive long, negative short; default: the signals
-    snapshots="30min",          # a step from the open, or times: ["10:00", "12:00"]; the close is always the last
+    bars,                       # table, file(s), folder: date and time or timestamp, ticker, close
+    signals,                    # table or file: date, ticker, signal; or wide: dates x tickers
+    weights=None,               # the same with weight, negative for short; default: the signals
+    snapshots="30min",          # a step from the open, or ["10:00", "12:00"]; the close comes last
     *,
-    tz: str | None = None,      # zone of the bars' times if they carry none; default: the exchange's, for date and time
-    stamp: str | None = None,   # whether a bar's time is its "start" or "end"; default: "end", a warning if odd
-    bar: str | None = None,     # length of a bar, like "5min", with stamp="start"; default: the commonest step
-    columns: dict | None = None,        # the bars' names to ours: {"Symbol": "ticker", "Last": "close"}
-    calendar: str | None = "XNYS",      # an exchange_calendars name; None takes the file's dates for the sessions
-    session: tuple | None = None,       # open and close if calendar is None; default: ("09:30", "16:00")
-    half_days: str = "drop",    # or "keep": no exit after the early close, the last bar is the close
-    cut_short: str = "drop",    # or "keep" the last bar of a day that breaks off as the next session's prior close
-    no_volume: str = "drop",    # or "keep" bars without volume as prices, where the bars have a column volume
+    tz: str | None = None,      # zone of times without one; date and time default to the exchange's
+    stamp: str | None = None,   # a bar's time is its "start" or "end"; default: "end", warns if odd
+    bar: str | None = None,     # a bar's length, for stamp="start": "5min"; default: commonest step
+    columns: dict | None = None,    # the bars' names to ours: {"Symbol": "ticker", "Last": "close"}
+    calendar: str | None = "XNYS",  # of exchange_calendars; None: the file's dates are the sessions
+    session: tuple | None = None,   # open, close if calendar is None; default: ("09:30", "16:00")
+    half_days: str = "drop",    # or "keep": no exit past the early close, the last bar is the close
+    cut_short: str = "drop",    # or "keep": the last bar of a day that breaks off is a prior close
+    no_volume: str = "drop",    # or "keep" bars without volume, where there is a column volume
     max_stale: str = "15min",   # a price older than this is no price to trade at
-    max_gap: float = 0.3,       # a move taken for a split or an error, overnight or in the day; None or inf for none
+    max_gap: float = 0.3,       # any larger move is taken for a split or error; None or inf: never
     gaps: str = "drop",         # or "keep" overnight moves beyond max_gap as real; they are listed
-    jumps: str = "drop",        # or "keep" bars beyond max_gap from the price before as prices; they are listed
-    list_gap: float = 0.15,     # overnight moves beyond this that stay in the book are listed; None for none
-    min_bars: float = 0.5,      # leave out days on which less of the book has any bar: holes in the file; 0 for none
-    min_quoted: float = 0.0,    # leave out days on which less of the book has a price by the first snapshot
-    prior_close=None,           # date, ticker, prior_close (or wide): the close before that date; wins over the others
-    adjustments=None,           # date, ticker, factor (or wide): multiplies closes before that date; 1: a move is real
-    dividends=None,             # date, ticker, dividend (or wide): cash per share of that ex-date, added to its prices
-    close=None,                 # date, ticker, close (or wide): official closes; each wins over the day's last bar
-    **layout,                   # how bars are written: unit, format, ticker, on_blank, sep, decimal, names of `Layout`
+    jumps: str = "drop",        # or "keep" bars beyond max_gap from the price before, and list them
+    list_gap: float = 0.15,     # overnight moves beyond this in the book are listed; None for none
+    min_bars: float = 0.5,      # leave out days with bars of less of the book (holes); 0 for none
+    min_quoted: float = 0.0,    # leave out days with less of the book quoted by the first snapshot
+    prior_close=None,           # date, ticker, prior_close (or wide): the close before; always wins
+    adjustments=None,           # date, ticker, factor (or wide) of closes before it; 1: a real move
+    dividends=None,             # date, ticker, dividend (or wide): cash per share, added on ex-date
+    close=None,                 # date, ticker, close (or wide): official; wins over the last bar
+    **layout,                   # of `Layout`: unit, format, ticker, on_blank, sep, decimal, names
 ) -> tuple[IntradayPanel, Report]:
-    """A panel of what a book held from the prior close could have seen and done, and what became of every row.
+    """A panel of what a book held from the prior close could see and do, and the fate of every row.
 
-    A signal or weight dated d is held over day d: it must have been known at the close of the session *before* d.
-    Raises ValueError naming file, row and ticker for unreadable times, prices that are not positive and finite, one bar
-    with two prices, missing columns; for settings that contradict each other; if no stock-day is left."""
+    A signal or weight dated d is held over day d: it must be known by the last close *before* d.
+    Raises ValueError naming file, row and ticker for unreadable times, prices that are not positive
+    and finite, one bar with two prices, missing columns; for settings that contradict each other;
+    if no stock-day is left."""
     rules = Rules(np.array([DAY]), span_ms("max_stale", max_stale), gap_of(max_gap),
                   list_gap=gap_of(list_gap, "list_gap"), min_bars=share_of("min_bars", min_bars),
                   min_quoted=share_of("min_quoted", min_quoted),
                   **drop_or_keep(half_days=half_days, cut_short=cut_short, gaps=gaps, jumps=jumps))
-    given = _entries(signals=signals, weights=weights, prior_close=prior_close, adjustments=adjustments,
-                     dividends=dividends, close=close)
+    given = _entries(signals=signals, weights=weights, prior_close=prior_close,
+                     adjustments=adjustments, dividends=dividends, close=close)
     read = Bars(bars, stamp, bar, calendar, session, no_volume, columns=columns, tz=tz, **layout)
-    days = StockDays(read, given, rules._replace(grid=snapshot_times(snapshots, read.open, read.close)))
+    days = StockDays(read, given, rules._replace(
+        grid=snapshot_times(snapshots, read.open, read.close)))
     _warn_of_starts(read, days.found)
     days.decide()
     panel = days.panel()
@@ -318,8 +341,10 @@ def from_bars(
 def _by_day(bars, values, days):
     "Values by stock-day with one row per day and one column per ticker; NaN where there is none."
     day, ticker = bars.names(values.index)
-    table = pd.Series(values.to_numpy(), [pd.Index(day, name="date"), pd.Index(ticker, name="ticker")]).unstack()
-    return table.reindex(index=days, columns=np.sort(bars.tickers)).set_axis(as_dates(days)).rename_axis("date")
+    table = pd.Series(values.to_numpy(), [pd.Index(day, name="date"),
+                                          pd.Index(ticker, name="ticker")]).unstack()
+    return (table.reindex(index=days, columns=np.sort(bars.tickers))
+            .set_axis(as_dates(days)).rename_axis("date"))
 
 # %% ../nbs/48_market.ipynb #e-closes
 @takes_layout
@@ -327,7 +352,7 @@ def daily_closes(
     bars,                     # as for `from_bars`, and so all that follows
     adjustments=None,         # date, ticker, factor: what closes before that date are multiplied by
     *,
-    dividends=None,           # date, ticker, dividend: put back into the stock at the close of that date
+    dividends=None,           # date, ticker, dividend: put back into the stock at that date's close
     close=None,               # date, ticker, close: official closes, each wins over the last bar
     stamp: str | None = None,
     bar: str | None = None,
@@ -337,14 +362,14 @@ def daily_closes(
     no_volume: str = "drop",
     max_gap: float = 0.3,     # a move within the day that is taken for an error; None for none
     **layout,                 # as for `from_bars`
-) -> pd.DataFrame:            # sessions x tickers float64, NaN where there is no bar; the last row is empty
-    """The last bar of each session in shares of the file's first day: divided by the factors up to its date.
+) -> pd.DataFrame:            # sessions x tickers float64, NaN without a bar; the last row is empty
+    """Each session's last bar in shares of the first day: divided by the factors up to its date.
 
-    Row d changes with nothing that comes after session d. Sessions that the file lacks are rows of NaN, so that one row
-    back is always the previous session. With a calendar the last row is the next session, for a signal dated then."""
+    Row d changes with nothing after session d. Sessions that the file lacks are rows of NaN: a row
+    back is always the session before. With a calendar the last row is the next, for its signal."""
     rules = Rules(np.array([DAY]), max_gap=gap_of(max_gap), **drop_or_keep(cut_short=cut_short))
-    given = _entries(signals=pd.DataFrame(columns=["date", "ticker", "signal"]), adjustments=adjustments,
-                     dividends=dividends, close=close)
+    given = _entries(signals=pd.DataFrame(columns=["date", "ticker", "signal"]),
+                     adjustments=adjustments, dividends=dividends, close=close)
     read = Bars(bars, stamp, bar, calendar, session, no_volume, **layout)
     table = StockDays(read, given, rules)
     _warn_of_starts(read, table.found)
@@ -359,12 +384,13 @@ def momentum(
     closes: pd.DataFrame,   # of `daily_closes`
     days: int = 20,         # sessions that the return covers
     skip: int = 1,          # latest sessions left out
-    max_gap: float = 0.3,   # a daily move beyond it is taken for a split or an error: no signal across; None for none
+    max_gap: float = 0.3,   # a daily move taken for a split or error: no signal across; None: none
 ) -> pd.DataFrame:          # the same shape; NaN where there is no signal
-    "Past return, `skip` to `skip + days` sessions back. The row dated d uses closes up to the session before d only."
+    "Past return, `skip` to `skip + days` sessions back. Row d uses closes before session d only."
     past = closes.shift(1 + whole_number("skip", skip))
     jump = past.ffill().pct_change(fill_method=None).abs() > gap_of(max_gap)
-    return (past / past.shift(whole_number("days", days, 1)) - 1).where(jump.rolling(days, min_periods=1).sum() == 0)
+    return (past / past.shift(whole_number("days", days, 1)) - 1).where(
+        jump.rolling(days, min_periods=1).sum() == 0)
 
 # %% ../nbs/48_market.ipynb #e-reversal
 def reversal(
@@ -372,5 +398,5 @@ def reversal(
     days: int = 1,          # sessions that the return covers
     max_gap: float = 0.3,   # as for `momentum`
 ) -> pd.DataFrame:          # the same shape; NaN where there is no signal
-    "Less the return of the last `days` sessions. The row dated d uses closes up to the session before d only."
+    "Less the return of the last `days` sessions. Row d uses closes before session d only."
     return -momentum(closes, days, 0, max_gap)

@@ -6,16 +6,19 @@
 from __future__ import annotations
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Integral
 from typing import NamedTuple
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 from .checks import patch
+from .data import IntradayPanel
 
 # %% auto #0
 __all__ = ['HEADS', 'bernoulli_logp', 'bernoulli_entropy', 'Head', 'ExitHead', 'ValueHead', 'check_width', 'ActorCritic',
-           'refresh_statistics', 'fold', 'FoldedNet', 'fold_model', 'row_heads']
+           'StartRule', 'refresh_statistics', 'fold', 'FoldedNet', 'fold_model', 'row_heads']
 
 # %% ../nbs/21_model.ipynb #e-bernoulli
 def bernoulli_logp(
@@ -49,7 +52,7 @@ class ExitHead(Head):
 
     @staticmethod
     def wish(chance, uniform=None):
-        "Whether an exit is wished for: drawn with numbers in [0, 1), or where the probability is over 0.5."
+        "Whether an exit is wished for: drawn by numbers in [0, 1), or at a probability over 0.5."
         return chance > (0.5 if uniform is None else uniform)
 
 # %% ../nbs/21_model.ipynb #e-value-head
@@ -62,9 +65,9 @@ HEADS = [ExitHead(), ValueHead()]  # in the order of the columns; one more is on
 
 # %% ../nbs/21_model.ipynb #e-linear
 def _linear_from(generator: torch.Generator) -> Callable[[int, int], nn.Linear]:
-    "nn.Linear with its usual initial weights, drawn from `generator` and not from the global state."
+    "nn.Linear with its usual initial weights, drawn from `generator`, not from the global state."
     def linear(n_in, n_out):
-        layer, bound = nn.Linear(n_in, n_out, device="meta"), n_in**-0.5  # of the right shape, without weights
+        layer, bound = nn.Linear(n_in, n_out, device="meta"), n_in**-0.5  # its shape, no weights
         def draw(*shape):
             first = torch.empty(shape, dtype=torch.float32)  # whatever torch's default is
             return nn.Parameter(first.uniform_(-bound, bound, generator=generator))
@@ -81,27 +84,29 @@ def check_width(
 ) -> None:
     "Raise ValueError where the last axis is not as wide as the network takes it."
     if x.shape[-1] != width:
-        raise ValueError(f"{name} has shape {tuple(x.shape)}: this network takes a last axis of {width}, {made_of}")
+        raise ValueError(f"{name} has shape {tuple(x.shape)}: "
+                         f"this network takes a last axis of {width}, {made_of}")
 
 # %% ../nbs/21_model.ipynb #e-net
 class ActorCritic(nn.Module):
-    "Book and stocks in, an exit logit per stock and one value out; each hidden layer is Linear, BatchNorm1d, ReLU."
+    "Book and stocks in, exit logits and a value out; hidden layers are Linear, BatchNorm1d, ReLU."
     def __init__(
         self,
         stock_feat_dim: int,                       # F, features of a stock
-        context_dim: int,                          # C, features of the book, without the time progress
+        context_dim: int,                          # C, features of the book, less the time progress
         hidden: int = 256,                         # H, width of every layer
-        stock_value: bool = False,                 # a value for each stock too, from its own embedding
-        generator: torch.Generator | None = None,  # draws the initial weights; None: torch's global one
+        stock_value: bool = False,                 # a value per stock too, from its own embedding
+        generator: torch.Generator | None = None,  # draws initial weights; None: torch's global one
     ):
         super().__init__()
         H = hidden
-        for name, x in dict(stock_feat_dim=stock_feat_dim, context_dim=context_dim, hidden=hidden).items():
+        for name, x in dict(stock_feat_dim=stock_feat_dim, context_dim=context_dim,
+                            hidden=hidden).items():
             if isinstance(x, bool) or not isinstance(x, Integral) or x > 2**20:
                 raise TypeError(f"{name} is {x!r}: give a whole number, up to 2**20")
         if min(stock_feat_dim, context_dim + 1, H) < 1:
-            raise ValueError(f"stock_feat_dim, context_dim and hidden are {stock_feat_dim}, {context_dim} and {H}: "
-                             "give at least 1, 0 and 1")
+            raise ValueError(f"stock_feat_dim, context_dim and hidden are {stock_feat_dim}, "
+                             f"{context_dim} and {H}: give at least 1, 0 and 1")
         self.stock_feat_dim, self.context_dim, self.hidden = stock_feat_dim, context_dim, hidden
         linear = nn.Linear if generator is None else _linear_from(generator)
         self.ctx_fc1, self.ctx_bn1 = linear(context_dim + 1, H), nn.BatchNorm1d(H)
@@ -120,7 +125,8 @@ def encode_context(
     context: torch.Tensor,  # (B, C+1), the time progress last
 ) -> torch.Tensor:          # (B, H)
     "The book's embedding, shared by policy and value."
-    check_width("context", context, self.context_dim + 1, "the features of the book and the time progress")
+    check_width("context", context, self.context_dim + 1,
+                "the features of the book and the time progress")
     h = F.relu(self.ctx_bn1(self.ctx_fc1(context)))
     return F.relu(self.ctx_bn2(self.ctx_fc2(h)))
 
@@ -142,7 +148,8 @@ def embed_rows(
 def _per_stock(self: ActorCritic, stock_feats, context, head):
     B, N, _ = stock_feats.shape
     step = torch.arange(B, device=stock_feats.device).repeat_interleave(N)
-    return head(self.embed_rows(stock_feats.flatten(0, 1), step, self.encode_context(context))).view(B, N)
+    return head(self.embed_rows(
+        stock_feats.flatten(0, 1), step, self.encode_context(context))).view(B, N)
 
 # %% ../nbs/21_model.ipynb #e-forward-forward-policy
 @patch
@@ -162,7 +169,8 @@ def forward_stock_value(
     context: torch.Tensor,      # (B, C+1)
 ) -> torch.Tensor:              # (B, N) values
     "What each stock is still worth, from its own embedding; ValueError without `stock_value=True`."
-    if self.stock_value_head is None: raise ValueError("this network has no value per stock: give stock_value=True")
+    if self.stock_value_head is None:
+        raise ValueError("this network has no value per stock: give stock_value=True")
     return self._per_stock(stock_feats, context, self.stock_value_head)
 
 # %% ../nbs/21_model.ipynb #e-forward-forward-value
@@ -186,7 +194,7 @@ def heads(self: ActorCritic) -> list[Head]:
 LONG_DAY = 13  # snapshots; on days of more, a fresh policy begins by holding
 
 def first_chance(given: float | None, panel) -> float | None:
-    "The exit probability to begin with: as given, or 1 / T on long days; None: as the weights come."
+    "The first exit probability: as given, or 1 / T on long days; None: as the weights come."
     return 1 / panel.T if given is None and panel is not None and panel.T > LONG_DAY else given
 
 def start_at(model: ActorCritic, chance: float) -> None:
@@ -199,6 +207,34 @@ def nothing_to_add(model: ActorCritic) -> None:
     "Make a fresh network leave the rule that it adds to as it is."
     with torch.no_grad(): model.logit_head.weight.zero_(), model.logit_head.bias.zero_()
 
+# %% ../nbs/21_model.ipynb #e-start
+@dataclass(frozen=True, eq=False)
+class StartRule:
+    "A `LevelRule` as the logits of exiting from which a network starts: scale * advantage / unit."
+    rule: object   # has advantage(panel) -> (D, T, N), above 0 where it exits
+    unit: float    # a return of this size counts as 1
+    scale: float   # how surely a fresh policy follows the rule
+
+    @classmethod
+    def of(cls, start, train: IntradayPanel | None, unit: float, scale: float) -> StartRule | None:
+        "From a rule or a function that fits one on the training days. TypeError for anything else."
+        if start is None or isinstance(start, cls): return start
+        if callable(start) and not isinstance(start, type) and not hasattr(start, "advantage"):
+            start = start(train)
+        if isinstance(start, type) or not hasattr(start, "advantage"): raise TypeError(
+            f"start is {start if isinstance(start, type) else type(start).__name__}: give a "
+            "LevelRule, such as LeastSquaresMC.fit(panel), or a function that fits one, such as "
+            "LeastSquaresMC.fit")
+        return cls(start, unit, scale)
+
+    def logits(self, panel: IntradayPanel) -> np.ndarray:
+        "(D, T, N) float64, within +-30. ValueError for an advantage of another shape or with NaN."
+        advantage = np.asarray(self.rule.advantage(panel), np.float64)
+        if advantage.shape != panel.shape or np.isnan(advantage).any(): raise ValueError(
+            f"start: {type(self.rule).__name__}.advantage gives shape {advantage.shape} with "
+            f"{int(np.isnan(advantage).sum())} NaN: give (D, T, N) = {panel.shape} numbers")
+        return np.clip(self.scale * advantage / self.unit, -30, 30)
+
 # %% ../nbs/21_model.ipynb #e-refresh
 def refresh_statistics(
     model: ActorCritic,
@@ -207,7 +243,7 @@ def refresh_statistics(
     context: torch.Tensor,  # (S, C+1)
     momentum: float = 1.0,  # share of the new statistics in the mixture with the old
 ) -> None:
-    """One pass in training mode, then evaluation mode: the running statistics are those of this data until the next.
+    """One pass in training mode, then evaluation: the statistics are this data's until the next.
 
     A layer that fewer than two rows reach keeps the statistics it has."""
     for m in model.modules():
@@ -225,7 +261,7 @@ def fold(
     fc: nn.Linear,       # y = W x + b
     bn: nn.BatchNorm1d,  # its statistics frozen
 ) -> tuple[torch.Tensor, torch.Tensor]:  # W' and b' of the one affine map that is both
-    "Linear, then BatchNorm with frozen statistics, is one Linear; differentiable in all parameters."
+    "Linear, then BatchNorm with frozen statistics, is a Linear; differentiable in all parameters."
     scale = bn.weight * torch.rsqrt(bn.running_var + bn.eps)
     return fc.weight * scale[:, None], (fc.bias - bn.running_mean) * scale + bn.bias
 
@@ -271,9 +307,9 @@ def fold_model(
     return FoldedNet(
         ctx1=fold(model.ctx_fc1, model.ctx_bn1), ctx2=fold(model.ctx_fc2, model.ctx_bn2),
         v1=fold(model.v_fc1, model.v_bn1), v2=(model.v_fc2.weight, model.v_fc2.bias),
-        book=(w1[:, model.stock_feat_dim:], b1), own=w1[:, :model.stock_feat_dim].t(), w2=w2.t(), b2=b2,
-        w_head=torch.cat([h.weight for h in heads]).t(), b_head=torch.cat([h.bias for h in heads]),
-        names=tuple(h.name for h in model.heads))
+        book=(w1[:, model.stock_feat_dim:], b1), own=w1[:, :model.stock_feat_dim].t(), w2=w2.t(),
+        b2=b2, w_head=torch.cat([h.weight for h in heads]).t(),
+        b_head=torch.cat([h.bias for h in heads]), names=tuple(h.name for h in model.heads))
 
 # %% ../nbs/21_model.ipynb #e-rowheads
 def row_heads(
@@ -288,7 +324,8 @@ def row_heads(
 ) -> torch.Tensor:           # (R, K), in the dtype of the weights
     "The heads of each row; a one-hot says in the same matrix product which book a row belongs to."
     low = stock.dtype
-    if step.ndim == 1: h = torch.addmm(per_step.index_select(0, step).to(low), stock, own.to(low)).relu_()
+    if step.ndim == 1:
+        h = torch.addmm(per_step.index_select(0, step).to(low), stock, own.to(low)).relu_()
     else: h = torch.mm(torch.cat([stock, step], 1), torch.cat([own, per_step]).to(low)).relu_()
     h = torch.addmm(b2.to(low), h, w2.to(low)).relu_()
     return torch.addmm(b_head, h.to(w_head.dtype), w_head)

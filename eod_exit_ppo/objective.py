@@ -55,7 +55,7 @@ def credit(
     x: torch.Tensor,  # (B, T, N) shares exited
     days,             # B days
 ) -> torch.Tensor:    # (B, T, N), return per unit of capital; 0 where the weight is 0
-    "What one more unit of capital exited there would bring, given what the others do: the slope in x, over |w|."
+    "What one more unit of capital exited there brings, given the others: the slope in x, over |w|."
     x = x.detach().requires_grad_()
     (slope,) = torch.autograd.grad(self.value(x, days).sum(), x)
     w = days.weight.abs()[:, None]
@@ -68,7 +68,7 @@ def difference(
     x: torch.Tensor,  # (B, T, N) shares exited
     days,             # B days
 ) -> torch.Tensor:    # (B, T, N), return per unit of capital, where x is not 0; 0 elsewhere
-    "What the exits that took place have brought: the day's worth less its worth without that exit, over |w|."
+    "What each exit has brought: the day's worth less its worth without that exit, over |w|."
     exact, w = x.detach().double(), days.weight.abs()[:, None]
     whole, out = self.value(exact, days), torch.zeros_like(exact)
     for i in range(x.shape[2]):
@@ -88,9 +88,10 @@ class Payoff(Term):
         "(B, N) float64, each position's part of the payoff."
         return days.weight.double() * days.mark_at(steps)
 
-    def at(self, steps, days): return self.per_stock(steps, days).sum(1)  # the same, without the zeros
+    def at(self, steps, days): return self.per_stock(steps, days).sum(1)  # value without the zeros
 
-    def credit(self, x, days): return torch.sign(days.weight)[:, None] * days.mark  # exact, and no gradient needed
+    def credit(self, x, days):  # exact, and no gradient needed
+        return torch.sign(days.weight)[:, None] * days.mark
 
     def difference(self, x, days): return self.credit(x, days)
 
@@ -109,7 +110,8 @@ class Objective(Term):
     "A sum of terms, each with a factor; a term by itself is an objective too."
     parts: tuple[tuple[float, Term], ...]
 
-    def _sum(self, what, *args): return sum(c * getattr(term, what)(*args) for c, term in self.parts)
+    def _sum(self, what, *args):
+        return sum(c * getattr(term, what)(*args) for c, term in self.parts)
 
     def value(self, x, days): return self._sum("value", x, days)
 
@@ -122,28 +124,30 @@ class Objective(Term):
     def __call__(self, exits): return self._sum("__call__", exits)
 
     def __repr__(self):
-        def one(c, term): return f"{'-' if c < 0 else '+'} {'' if abs(c) == 1 else f'{short(abs(c))} * '}{term!r}"
+        def one(c, term): return (f"{'-' if c < 0 else '+'} "
+                                  f"{'' if abs(c) == 1 else f'{short(abs(c))} * '}{term!r}")
         return " ".join(one(c, term) for c, term in self.parts).removeprefix("+ ")
 
 # %% ../nbs/04_objective.ipynb #e-checked
 def checked(name: str, worth, x: torch.Tensor) -> torch.Tensor:
-    "What a term gave for shares x (B, T, N), if it is (B,), finite and differentiable; else an error naming the term."
+    "What a term gave for x (B, T, N), if (B,), finite and differentiable; else an error naming it."
     if not isinstance(worth, torch.Tensor):
-        raise TypeError(f"the term {name} gives a {type(worth).__name__}: give a torch tensor, one number per day")
+        raise TypeError(f"the term {name} gives a {type(worth).__name__}: "
+                        "give a torch tensor, one number per day")
     if worth.shape != x.shape[:1]: raise ValueError(
         f"the term {name} gives shape {tuple(worth.shape)}: give one number per day, ({len(x)},)")
     if not worth.isfinite().all(): raise ValueError(
-        f"the term {name} is {worth[~worth.isfinite()][0].item()} on day {int((~worth.isfinite()).nonzero()[0])} "
-        "of the days given: give finite numbers")
+        f"the term {name} is {worth[~worth.isfinite()][0].item()} on day "
+        f"{int((~worth.isfinite()).nonzero()[0])} of the days given: give finite numbers")
     if x.requires_grad and not worth.requires_grad: raise ValueError(
-        f"the term {name} is not differentiable in x: work with torch's functions on x, without item(), numpy, detach "
-        "or comparisons alone")
+        f"the term {name} is not differentiable in x: work with torch's functions on x, "
+        "without item(), numpy, detach or comparisons alone")
     return worth
 
 # %% ../nbs/04_objective.ipynb #e-algebra
 @dataclass(frozen=True)
 class Own(Term):
-    "A function of one's own, `(x, days) -> (B,)` in torch, as a term. Raises what `checked` raises."
+    "A function of one's own, `(x, days) -> (B,)` in torch, as a term. Raises what `checked` does."
     function: Callable
 
     def value(self, x, days): return checked(repr(self), self.function(x, days), x)
@@ -167,14 +171,16 @@ def __add__(self: Term, other) -> Objective:
 @patch
 def __mul__(self: Term, factor) -> Objective:
     if _is_term(factor): return NotImplemented
-    if not np.isfinite(factor): raise ValueError(f"a term is multiplied by {factor}: give a finite number")
+    if not np.isfinite(factor):
+        raise ValueError(f"a term is multiplied by {factor}: give a finite number")
     return Objective(tuple((float(factor) * c, term) for c, term in _parts(self)))
 
 # %% ../nbs/04_objective.ipynb #e-algebra-1
 Term.__rmul__ = Term.__mul__
 Term.__neg__ = lambda self: -1.0 * self
 Term.__radd__ = Term.__add__
-Term.__sub__ = lambda self, other: self + -1.0 * Objective(_parts(other)) if _is_term(other) else NotImplemented
+Term.__sub__ = lambda self, other: (
+    self + -1.0 * Objective(_parts(other)) if _is_term(other) else NotImplemented)
 
 # %% ../nbs/04_objective.ipynb #e-days
 class PanelDays:
@@ -205,7 +211,8 @@ def __call__(
 ) -> np.ndarray:     # (D,) float64
     "What each day was worth with these exits."
     out, p = np.empty(exits.panel.D, np.float32), exits.panel
-    for b in day_blocks(p.shape): out[b] = self.at(torch.tensor(exits.steps[b]), PanelDays(p[b])).numpy()
+    for b in day_blocks(p.shape):
+        out[b] = self.at(torch.tensor(exits.steps[b]), PanelDays(p[b])).numpy()
     return out.astype(np.float64)
 
 # %% ../nbs/04_objective.ipynb #e-payoff-method
@@ -219,9 +226,10 @@ def _early_close(cost_bps):
     "Costs as the two arguments of `with_costs`."
     if hasattr(cost_bps, "columns"):  # a table by ticker
         lacking = [c for c in ("early", "close") if c not in cost_bps]
-        if lacking: raise ValueError(f"cost_bps lacks the column {lacking[0]}: give early and close, "
-                                     "one row per ticker")
-        if not cost_bps.index.is_unique: raise ValueError("cost_bps names a ticker twice: give each once")
+        if lacking: raise ValueError(
+            f"cost_bps lacks the column {lacking[0]}: give early and close, one row per ticker")
+        if not cost_bps.index.is_unique:
+            raise ValueError("cost_bps names a ticker twice: give each once")
         return cost_bps["early"], cost_bps["close"]
     return cost_bps if isinstance(cost_bps, (tuple, list)) and len(cost_bps) == 2 else (cost_bps,)
 
@@ -229,24 +237,25 @@ def _early_close(cost_bps):
 def payoff(
     panel: IntradayPanel,    # D days, T snapshots, N stocks
     exit_steps: np.ndarray,  # (D, N) int, the snapshot at which each stock is exited, in 0..T-1
-    cost_bps=None,  # instead of the panel's costs: early, (early, close), or a table of both by ticker, in basis points
+    cost_bps=None,  # basis points: early, (early, close), or a table by ticker; None: the panel's
 ) -> np.ndarray:             # (D,) float64, one payoff per day, as a share of one side's capital
-    """The day's payoff after costs: weight times return at exit, less the cost of the exit, summed over stocks.
+    """The day's payoff after costs: weight times return at exit, less its cost, summed over stocks.
 
-    A stock that is closed without a quote counts at its last mark. Raises what `Exits.of` raises, and ValueError for
-    costs that make no sense."""
+    A stock that is closed without a quote counts at its last mark. Raises what `Exits.of` raises,
+    and ValueError for costs that make no sense."""
     if cost_bps is not None: panel = panel.with_costs(*_early_close(cost_bps))
     return Exits.of(panel, exit_steps).payoff()
 
 # %% ../nbs/04_objective.ipynb #e-trades
 @patch
 def trades(self: Exits) -> pd.DataFrame:
-    """One row per position: date, ticker, side, weight (normalized), step, time, return (since the prior close), cost
-    and payoff (both as shares of one side's capital)."""
+    """One row per position: date, ticker, side, weight (normalized), step, time, return (since the
+    prior close), cost and payoff (both as shares of one side's capital)."""
     p, days = self.panel, PanelDays(self.panel)
     (d, n), w = np.nonzero(p.weights), days.weight.numpy().astype(np.float64)
     step, worth = self.steps[d, n], PAYOFF.per_stock(torch.tensor(self.steps), days).numpy()[d, n]
     gross = PanelDays(p.with_costs()).mark_at(self.steps).numpy()[d, n]
     return pd.DataFrame({
-        "date": p.dates[d], "ticker": p.tickers[n], "side": np.where(w[d, n] > 0, "long", "short"), "weight": w[d, n],
-        "step": step, "time": p.times[step], "return": gross, "cost": w[d, n] * gross - worth, "payoff": worth})
+        "date": p.dates[d], "ticker": p.tickers[n], "side": np.where(w[d, n] > 0, "long", "short"),
+        "weight": w[d, n], "step": step, "time": p.times[step], "return": gross,
+        "cost": w[d, n] * gross - worth, "payoff": worth})

@@ -37,8 +37,8 @@ class Recipe(str, Enum):
     per_stock = "per-stock"
     joint = "joint"
 
-RecipeOption = option(Recipe, "per-stock: each stock has its own credit, its path so far is seen; joint: one credit "
-                      "for the whole book.")
+RecipeOption = option(Recipe, "per-stock: each stock has its own credit, its path so far is seen; "
+                      "joint: one credit for the whole book.")
 
 # %% ../nbs/62_options.ipynb #e-config-of
 def config_of(recipe: Recipe, epochs: int | None) -> PPOConfig:
@@ -51,30 +51,81 @@ Seed = option(int, "Seed of everything that is drawn; the same seed gives the sa
 Epochs = option(int | None, "Rounds of rollout and update.  [default: the recipe's]", min=1)
 Threads = option(int, "Processor threads to train and decide on; the matrices are small.", min=1)
 Overwrite = option(bool, "Replace an older one in the same place.", "--overwrite")
-Cost = option(str | None, "Cost of an exit before the close, in basis points of what is traded: a number, or a file "
-              "with the columns ticker and bps.  [default: the panel's]", metavar="BPS")
-Close = option(str | None, "Cost of the closing auction, likewise.  [default: the panel's]", metavar="BPS")
+Cost = option(str | None, "Cost of an exit before the close, in basis points of what is traded: a "
+              "number, or a file with the columns ticker and bps.  [default: the panel's]",
+              metavar="BPS")
+Close = option(str | None, "Cost of the closing auction, likewise.  [default: the panel's]",
+               metavar="BPS")
 
 # %% ../nbs/62_options.ipynb #e-arguments
-Panel = argument(Path, "Folder that `panel` has written; or a Parquet or CSV file, one row per day, snapshot and "
-                 "stock: date, time, ticker, return (since the prior close), signal, weight.")
-Bars = argument(list[Path], "Parquet or CSV files of bars, folders of them, or patterns like 'bars/*.csv': date, time "
-                "(or one timestamp), ticker, close.", exists=False)
-Signals = option(Path, "File with date, ticker, signal; or one row per date and one column per ticker. A signal "
-                 "dated d must have been known at the close before d. Or reversal, or momentum: made from the bars.",
-                 show_default=False)
+Panel = argument(Path, "Folder that `panel` has written; or a Parquet or CSV file, one row per "
+                 "day, snapshot and stock: date, time, ticker, return (since the prior close), "
+                 "signal, weight.")
+Bars = argument(list[Path], "Parquet or CSV files of bars, folders of them, or patterns like "
+                "'bars/*.csv': date, time (or one timestamp), ticker, close.", exists=False)
+Signals = option(Path, "File with date, ticker, signal; or one row per date and one column per "
+                 "ticker. A signal dated d must have been known at the close before d. Or "
+                 "reversal, or momentum: made from the bars.", show_default=False)
 Run = argument(Path, "Folder that `train` has written, or a checkpoint in it.")
 
 # %% ../nbs/62_options.ipynb #e-files
-Trades = option(Path | None, "CSV to write: one row per position, with its weight, exit, return, cost and payoff.",
-                dir_okay=False)
-State = option(Path, "File that remembers the day; a line is added at every call.", dir_okay=False, show_default=False)
+Trades = option(Path | None, "CSV to write: one row per position, with its weight, exit, return, "
+                "cost and payoff.", dir_okay=False)
+State = option(Path, "File that remembers the day; a line is added at every call.", dir_okay=False,
+               show_default=False)
+
+# %% ../nbs/62_options.ipynb #e-of-files
+Column = option(list[str], "A column of the bars and what it is here, like Symbol=ticker; may be "
+                "given several times.", show_default=False)
+Names = option(str | None, "Columns of text files without a header, like date,time,ticker,close.")
+TickerFrom = option(str | None, "file: the file's name is the ticker.  [default: a column]")
+Sep = option(str, "What separates the columns of a text file.")
+Decimal = option(str, "What separates the decimals in a text file.")
+OnBlank = option(str, "refuse, or skip: rows without a price and empty files are counted, left "
+                 "out.")
+Weights = option(Path | None, "The same with weight: positive long, negative short.  "
+                 "[default: the signals]")
+PriorClose = option(Path | None, "File with date, ticker, prior_close, which wins over the bars.")
+Adjustments = option(Path | None, "File with date, ticker, factor: splits; closes before that "
+                     "date are multiplied by it; 1: a move is real.")
+Dividends = option(Path | None, "File with date, ticker, dividend: cash per share, of that "
+                   "ex-date.")
+OfficialClose = option(Path | None, "File with date, ticker, close: official closes, which win "
+                       "over the last bar.")
+
+# %% ../nbs/62_options.ipynb #e-of-times
+Snapshots = option(str, "When positions may be exited: a step from the open like 30min, or times "
+                   "like 10:00,12:00; the close is always the last.")
+Zone = option(str | None, "Zone of timestamps that carry none, like America/New_York.")
+Stamp = option(str | None, "Whether a bar's time is its start or its end.  [default: end]")
+BarLength = option(str | None, "Length of a bar, like 5min, with --stamp start.  "
+                   "[default: the commonest step]")
+Unit = option(str | None, "Unit of times that are numbers since 1970: s, ms, us or ns.")
+TimeFormat = option(str | None, "Format of times in text that is not ISO, like '%d.%m.%Y %H:%M'.")
+Calendar = option(str, "Exchange calendar that knows the sessions; none: the dates of the file.")
+Session = option(str | None, "Open and close with --calendar none.  [default: 09:30,16:00]")
+HalfDays = option(str, "drop, or keep: no exit after the early close.")
+CutShort = option(str, "drop, or keep the last bar of a day that breaks off as the next prior "
+                  "close.")
+
+# %% ../nbs/62_options.ipynb #e-of-prices
+MaxStale = option(str, "A price older than this is no price to trade at.")
+MaxGap = option(float, "Move taken for a split or an error, overnight or in the day; inf for none.")
+Gaps = option(str, "drop, or keep overnight moves beyond --max-gap as real.")
+Jumps = option(str, "drop, or keep bars beyond --max-gap from the price before.")
+ListGap = option(float, "Overnight moves beyond this that stay are listed; inf for none.")
+NoVolume = option(str, "drop, or keep bars of volume 0 as prices, where there is a column volume.")
+MinBars = option(float, "Leave out days on which less of the book has any bar; 0 for none.")
+MinQuoted = option(float, "Leave out days on which less of the book has a price by the first "
+                   "snapshot.")
 
 # %% ../nbs/62_options.ipynb #e-goal
-Objective = option(str | None, "What a day is worth, like 'payoff - impact(0.03)'; terms: payoff, impact, neutrality, "
-                   "risk, exponential_utility.  [default: payoff]")
-MaxNet = option(float | None, "Most net exposure after the exits of a snapshot, as a share of one side.", min=0)
-MaxShare = option(float | None, "Most of the book that is exited at one snapshot, as a share of it.", min=0)
+Objective = option(str | None, "What a day is worth, like 'payoff - impact(0.03)'; terms: payoff, "
+                   "impact, neutrality, risk, exponential_utility.  [default: payoff]")
+MaxNet = option(float | None, "Most net exposure after the exits of a snapshot, as a share of one "
+                "side.", min=0)
+MaxShare = option(float | None, "Most of the book that is exited at one snapshot, as a share of "
+                  "it.", min=0)
 
 # %% ../nbs/62_options.ipynb #e-start
 class Start(str, Enum):
@@ -83,10 +134,12 @@ class Start(str, Enum):
     threshold = "threshold"
 
 STARTS = {Start.least_squares: LeastSquaresMC.fit, Start.threshold: Threshold.fit}
-StartOption = option(Start | None, "Rule, fitted on the same days, that the network adds to.  [default: none]")
+StartOption = option(Start | None, "Rule, fitted on the same days, that the network adds to.  "
+                     "[default: none]")
 
 # %% ../nbs/62_options.ipynb #e-goal-of
-def goal_of(objective: str | None, max_net: float | None, max_share: float | None, start: Start | None) -> dict:
+def goal_of(objective: str | None, max_net: float | None, max_share: float | None,
+            start: Start | None) -> dict:
     "The options as the agent and a walk take them."
     limits = None if max_net is None and max_share is None else Limits(max_net, max_share)
     return dict(objective=objective, limits=limits, start=STARTS.get(start))
@@ -115,7 +168,8 @@ def _be_quiet(context: typer.Context, quiet: bool) -> bool:
 Quiet = option(bool, "Print nothing to stdout.", "--quiet", "-q", callback=_be_quiet)
 
 # %% ../nbs/62_options.ipynb #e-note
-def _note(message, category, filename, lineno, file=None, line=None): typer.echo(f"Note: {message}", err=True)
+def _note(message, category, filename, lineno, file=None, line=None):
+    typer.echo(f"Note: {message}", err=True)
 
 # %% ../nbs/62_options.ipynb #e-errors
 @contextmanager
@@ -123,9 +177,10 @@ def plain_errors() -> Iterator[None]:
     "What is wrong with the input becomes one line and exit status 2; a warning becomes one line."
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)  # what libraries have to say to each other
+        warnings.simplefilter("ignore", DeprecationWarning)  # what libraries say to each other
         warnings.showwarning = _note
         try: yield
-        except (ValueError, TypeError, OSError, RuntimeError, ModuleNotFoundError, FloatingPointError) as error:
+        except (ValueError, TypeError, OSError, RuntimeError, ModuleNotFoundError,
+                FloatingPointError) as error:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(2) from None

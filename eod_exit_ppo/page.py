@@ -4,10 +4,7 @@
 
 # %% ../nbs/97_page.ipynb #imports
 from __future__ import annotations
-import base64
-import html
-import io
-import re
+import base64, html, io, re
 from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
@@ -41,8 +38,8 @@ def picture(
     "A picture as a piece of the page."
     from matplotlib import rc_context
     from matplotlib.figure import Figure
-    with rc_context({"text.parse_math": False, "font.size": 10, "axes.titlesize": 10.5, "axes.spines.top": False,
-                     "axes.spines.right": False}):
+    with rc_context({"text.parse_math": False, "font.size": 10, "axes.titlesize": 10.5,
+                     "axes.spines.top": False, "axes.spines.right": False}):
         fig, file = Figure((5.8, rows * height), dpi=150, layout="constrained"), io.BytesIO()
         draw(*np.atleast_1d(fig.subplots(rows, 1)))
         fig.savefig(file, format="png")
@@ -52,22 +49,26 @@ def picture(
 # %% ../nbs/97_page.ipynb #e-style
 _STYLE = """
 :root { color-scheme: light; }
-body { margin: 0; background: #fff; color: #1a1a1a; font: 16px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
+body { margin: 0; background: #fff; color: #1a1a1a;
+       font: 16px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
 main { max-width: 760px; margin: 0 auto; padding: 1rem 1rem 4rem; overflow-wrap: break-word; }
 h1 { font-size: 1.6rem; line-height: 1.2; margin: 1rem 0; }
 h2 { font-size: 1.2rem; margin: 2.2rem 0 .4rem; padding-top: .6rem; border-top: 1px solid #d9d9d9; }
 p { margin: .5rem 0; }
 img { display: block; width: 100%; height: auto; margin: .6rem 0; }
-.headline { border-left: 6px solid #7f7f7f; background: #f5f5f5; padding: .6rem 1rem; font-size: 1.1rem; }
+.headline { border-left: 6px solid #7f7f7f; background: #f5f5f5; padding: .6rem 1rem;
+            font-size: 1.1rem; }
 .headline span { white-space: nowrap; }
 .headline.good { border-color: #009e73; } .headline.bad { border-color: #d55e00; }
 .note { border-left: 6px solid #e69f00; padding: .2rem 1rem; background: #fdf6e7; }
 .wide { overflow-x: auto; margin: .6rem 0; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; vertical-align: top; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #e5e5e5; }
+th, td { text-align: left; vertical-align: top; padding: .25rem .8rem .25rem 0;
+         border-bottom: 1px solid #e5e5e5; }
 th { font-weight: 600; } tbody th { white-space: nowrap; } td { overflow-wrap: normal; }
 pre { white-space: pre-wrap; font-size: .85rem; }
-@media print { .wide { overflow: visible; } h2 { break-after: avoid; } img, .headline { break-inside: avoid; } }
+@media print { .wide { overflow: visible; } h2 { break-after: avoid; }
+               img, .headline { break-inside: avoid; } }
 """
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:"
 
@@ -80,7 +81,8 @@ def whole_page(
     return (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
             f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f'<title>{html.escape(title)}</title>\n<style>{_STYLE}</style></head>\n<body><main>\n{body}\n</main></body></html>\n')
+            f'<title>{html.escape(title)}</title>\n<style>{_STYLE}</style></head>\n'
+            f'<body><main>\n{body}\n</main></body></html>\n')
 
 # %% ../nbs/97_page.ipynb #e-outside
 class _Requests(HTMLParser):
@@ -94,7 +96,8 @@ class _Requests(HTMLParser):
         for name, value in attrs:
             value = (value or "").strip()
             if name == "style": self._look(value)
-            loads = name in ("src", "srcset", "poster", "background") or (name == "data" and tag == "object")
+            loads = name in ("src", "srcset", "poster", "background") or (
+                name == "data" and tag == "object")
             loads |= name in ("href", "xlink:href") and tag not in ("a", "area")
             if loads and value and not value.startswith(("data:", "#")): self.found.append(value)
 

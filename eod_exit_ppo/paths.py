@@ -26,7 +26,8 @@ def geometric_brownian(
     "Prices of d independent shares under the pricing measure; exact at the dates."
     rng, dt = np.random.default_rng(seed), years / steps
     out = np.zeros((n_paths, steps + 1, d))
-    out[:, 1:] = (rate - dividend - sigma**2 / 2) * dt + sigma * dt**0.5 * rng.standard_normal((n_paths, steps, d))
+    out[:, 1:] = ((rate - dividend - sigma**2 / 2) * dt
+                  + sigma * dt**0.5 * rng.standard_normal((n_paths, steps, d)))
     return s0 * np.exp(np.cumsum(out, axis=1))
 
 # %% ../nbs/05_paths.ipynb #e-call
@@ -54,8 +55,8 @@ def brownian_bridge(
 def exact_bridge(
     T: int = 13,         # dates 1/T, 2/T, ..., 1
     points: int = 2001,  # of the grid from -4 to 4
-) -> tuple[float, np.ndarray]:  # the value of the best rule; boundary (T-1,): stop where the bridge is above it
-    "What stopping a Brownian bridge is worth, and when to stop it, by backward induction on a grid."
+) -> tuple[float, np.ndarray]:  # value of the best rule; boundary (T-1,): stop above it
+    "What stopping a Brownian bridge is worth and when to stop it, by backward induction on a grid."
     b, C, boundary = np.linspace(-4, 4, points), np.zeros(points), np.zeros(max(T - 1, 0))
     z, p = np.polynomial.hermite_e.hermegauss(101)
     p /= p.sum()
@@ -85,8 +86,9 @@ def stopping_panel(
     payoffs: np.ndarray,               # (n_paths, T) what stopping pays at each date
     state: np.ndarray | None = None,   # (n_paths, T, K) what may be looked at besides, or None
 ) -> IntradayPanel:                    # n_paths days of T snapshots of one stock of weight 1
-    "Any stopping problem as a panel: a path is a day, the payoff is the return, the state is `extra`."
+    "Any stopping problem as a panel: a path is a day, the payoff the return, the state is `extra`."
     ones = np.ones((len(payoffs), 1), np.float32)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "the book lacks a side", UserWarning)
-        return IntradayPanel(ones, payoffs[:, :, None], ones, extra=None if state is None else state[:, :, None])
+        return IntradayPanel(ones, payoffs[:, :, None], ones,
+                             extra=None if state is None else state[:, :, None])

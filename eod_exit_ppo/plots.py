@@ -4,21 +4,19 @@
 
 # %% ../nbs/32_plots.ipynb #imports
 from __future__ import annotations
-import io
-import sys
 from collections.abc import Mapping
 import numpy as np
 from .agent import METRICS, FactorizedPPOEOD
 from .baselines import Hold
 from .bounds import exit_shares
-from .checks import patch, whole_number
 from .data import IntradayPanel
-from .evaluate import break_even, cost_line, exit_boundary, exits_by_name, gain_is_sure, hazard
+from .evaluate import (break_even, cost_line, exit_boundary, exits_by_name,
+                                   gain_is_sure, hazard)
 from .exits import Exits
 from .style import COLOURS, colours_of
 
 # %% auto #0
-__all__ = ['WORTHS', 'plot_day', 'plot_day_strip', 'plot_book', 'plot_payoff', 'plot_exit_times', 'plot_hazard', 'plot_exposure',
+__all__ = ['WORTHS', 'plot_day', 'plot_day_strip', 'plot_payoff', 'plot_exit_times', 'plot_hazard', 'plot_exposure',
            'plot_turnover', 'plot_costs', 'plot_boundary', 'plot_history']
 
 # %% ../nbs/32_plots.ipynb #e-axes
@@ -37,7 +35,7 @@ def spread_out(n: int, most: int) -> list[int]:
 
 # %% ../nbs/32_plots.ipynb #e-spread-out-snapshot-ticks
 def snapshot_ticks(ax, names, first: int = 0) -> None:
-    "Names of snapshots below the axis, from position `first` on: those that there is room for, the last always."
+    "Names of snapshots below the axis, from position `first` on: those with room, the last always."
     longest = max(len(str(name).split("\n")[0]) for name in names)
     shown = spread_out(len(names), 50 // (longest + 2))
     ax.set_xticks(range(first, first + len(names)), minor=True)
@@ -48,7 +46,8 @@ def legend_above(ax, columns: int = 3) -> None:
     "The legend between the title and the axes, where no line is; in fewer columns on narrow axes."
     if ax.get_position().width * ax.figure.get_figwidth() < 5: columns = min(columns, 2)
     rows = -(-len(ax.get_legend_handles_labels()[0]) // columns)
-    ax.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, borderaxespad=0.2)
+    ax.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False,
+              borderaxespad=0.2)
     ax.set_title(ax.get_title(), pad=8 + 13 * rows)
 
 # %% ../nbs/32_plots.ipynb #e-legend-date-axis
@@ -63,18 +62,20 @@ def date_axis(ax, dates: np.ndarray) -> None:
 def _spread_of_positions(one, most=12):
     "Positions of a day's stocks, at most so many, spread over its signals."
     held = np.flatnonzero(one.weights[0])
-    return held[one.signals[0, held].argsort()][np.linspace(0, len(held) - 1, min(most, len(held))).astype(int)]
+    return held[one.signals[0, held].argsort()][
+        np.linspace(0, len(held) - 1, min(most, len(held))).astype(int)]
 
 # %% ../nbs/32_plots.ipynb #e-path
 def _draw_path(ax, path, stop, colour):
-    "A path since the prior close: strong up to its exit, with a dot there if it has come that far, and faint after it."
+    "A path since the prior close: strong up to its exit, a dot there if reached, and then faint."
     x = np.arange(-1, len(path) - 1)
     ax.plot(x, path, color=colour, lw=0.8, alpha=0.3)
     ax.plot(x[:stop + 2], path[:stop + 2], color=colour, lw=1.3)
-    if stop < len(path) - 1: ax.plot(stop, path[stop + 1], "o", color=colour, ms=6, mec="white", zorder=3)
+    if stop < len(path) - 1:
+        ax.plot(stop, path[stop + 1], "o", color=colour, ms=6, mec="white", zorder=3)
 
 # %% ../nbs/32_plots.ipynb #e-steps-of-day
-def _steps_of_day(panel, exit_steps, day):
+def steps_of_day(panel, exit_steps, day):
     "(N,) exit steps of one day; a policy is asked about this day alone."
     if hasattr(exit_steps, "exit_steps"): return Exits.of(panel[day], exit_steps).steps[0]
     return Exits.of(panel, exit_steps).steps[day]
@@ -84,16 +85,17 @@ def plot_day(
     panel: IntradayPanel,  # D days
     exit_steps,            # a policy or exit steps, for all days of the panel
     day: int = 0,          # position of the day
-    stocks=None,           # positions of the stocks to draw; default: a dozen, spread over the signals
+    stocks=None,           # positions of stocks to draw; default: a dozen, spread over the signals
     ax=None,               # Axes to draw on; default: new ones
     until: int | None = None,  # the last snapshot to show; default: the close
 ):                         # Axes
-    "Paths of one day since the prior close, in percent, coloured by side, with a dot where each position is exited."
-    one, steps = panel[day], _steps_of_day(panel, exit_steps, day)
+    "Paths of one day since the prior close, in percent, coloured by side, with a dot at each exit."
+    one, steps = panel[day], steps_of_day(panel, exit_steps, day)
     ax, w, end = axes_or_new(ax, 3.2), one.weights[0], panel.T if until is None else until + 1
     paths = 100 * np.vstack([np.zeros((1, panel.N)), one.marks()[0]])[:end + 1]
     for i in np.atleast_1d(_spread_of_positions(one) if stocks is None else stocks):
-        _draw_path(ax, paths[:, i], steps[i], COLOURS["long" if w[i] > 0 else "short" if w[i] < 0 else "hold"])
+        _draw_path(ax, paths[:, i], steps[i],
+                   COLOURS["long" if w[i] > 0 else "short" if w[i] < 0 else "hold"])
     ax.axhline(0, color=COLOURS["hold"], lw=0.8, zorder=0)
     ax.set(title=f"{one.dates[0]}: long (blue), short (orange), and exits (dots)",
            xlabel="snapshot", ylabel="return since prior close (%)")
@@ -108,106 +110,22 @@ def plot_day_strip(
     at=None,               # snapshots to stop at; default: five, spread over the day
     stocks=None,           # as for `plot_day`
 ):                         # (2, stills) Axes
-    "One day as stills: paths so far with a dot where a position was exited; below, what each side still holds."
+    "One day as stills: paths so far, with a dot at each exit; below, what each side still holds."
     import matplotlib.pyplot as plt
     at = np.unique(np.linspace(0, panel.T - 1, 5).astype(int)) if at is None else np.atleast_1d(at)
     exits, w, x = Exits.of(panel, exit_steps), panel.weights[day], np.arange(-1, panel.T)
     held = Exits(panel[day], exits.steps[[day]]).exposure()
-    _, axes = plt.subplots(2, len(at), figsize=(9, 3.8), layout="constrained", sharex=True, sharey="row", squeeze=False,
-                           height_ratios=(2, 1))
+    _, axes = plt.subplots(2, len(at), figsize=(9, 3.8), layout="constrained", sharex=True,
+                           sharey="row", squeeze=False, height_ratios=(2, 1))
     for t, above, below in zip(at, *axes):
-        plot_day(panel, exits, day, stocks, above, t).set(title=f"{panel.times[t]}", xlabel="", ylabel="")
+        plot_day(panel, exits, day, stocks, above, t)
+        above.set(title=panel.times[t], xlabel="", ylabel="")
         for side, first in (("long", (w > 0).any()), ("short", -(w < 0).any().astype(int))):
             below.bar(x[:t + 2], 100 * np.append(first, held[side][0])[:t + 2], color=COLOURS[side])
         below.set_xticks([-1, panel.T - 1], ["prior\nclose", panel.times[-1]])
-    for ax, name in zip(axes[:, 0], ("return (%)", "still held\n(% of a side)")): ax.set_ylabel(name)
+    axes[0, 0].set_ylabel("return (%)")
+    axes[1, 0].set_ylabel("still held\n(% of a side)")
     return axes
-
-# %% ../nbs/32_plots.ipynb #e-draw-book
-def draw_book(ax, paths, steps, colour) -> None:
-    "Paths since the prior close (stocks, snapshots + 1): strong to their exits, each with a dot, and faint after them."
-    from matplotlib.collections import LineCollection
-    points, shown = np.insert(paths[..., None], 0, np.arange(-1, paths.shape[1] - 1), -1), steps < paths.shape[1] - 1
-    clear = min(1, 60 / max(1, len(paths)))  # many lines are fainter, each
-    for lines, alpha in ((points, 0.2), ([p[:k + 2] for p, k in zip(points, steps)], 0.8)):
-        ax.add_collection(LineCollection(lines, colors=colour, lw=0.8, alpha=alpha * clear))
-    ax.plot(steps[shown], paths[shown, steps[shown] + 1], "o", color=colour, ms=3, mec="white", mew=0.3)
-
-# %% ../nbs/32_plots.ipynb #e-draw-held
-def draw_held(ax, held, w) -> None:
-    "Bars of what each side holds, in percent, at the prior close and after each snapshot's exits; net as a line."
-    x, net = np.arange(-1, len(held["net"])), np.append(0, held["net"])
-    for side, first in (("long", (w > 0).any()), ("short", -(w < 0).any().astype(int))):
-        ax.bar(x, 100 * np.append(first, held[side]), color=COLOURS[side], label=side)
-    net[0] = (w > 0).any() - (w < 0).any().astype(int)
-    ax.plot(x, 100 * net, "o-", color="black", ms=4, mec="white", lw=1.5, label="net")
-    ax.set(xlabel="snapshot", ylabel="still held\n(% of a side)", ylim=(-112, 112))
-
-# %% ../nbs/32_plots.ipynb #e-plot-book
-def plot_book(
-    panel: IntradayPanel,  # D days
-    exit_steps,            # a policy or exit steps, for all days of the panel
-    day: int = 0,          # position of the day
-    until: int | None = None,  # the last snapshot to show; default: the close
-    axes=None,             # two Axes to draw on; default: new ones
-):                         # (2,) Axes
-    """Every position of one day: paths up to their exits (dots), and below what each side holds, and net.
-
-    Raises TypeError or ValueError where `until` is no snapshot of the panel."""
-    import matplotlib.pyplot as plt
-    last = panel.T - 1 if until is None else whole_number("until", until)
-    if last >= panel.T: raise ValueError(f"until is {until}: give a snapshot from 0 to {panel.T - 1}")
-    one, steps = panel[day], _steps_of_day(panel, exit_steps, day)
-    w, held = one.weights[0], Exits(one, steps[None]).exposure()
-    if axes is None: axes = plt.subplots(2, figsize=(7, 5), layout="constrained", sharex=True, height_ratios=(2, 1))[1]
-    paths = 100 * np.vstack([np.zeros((1, panel.N)), one.marks()[0]])[:last + 2]
-    for side, of in (("long", w > 0), ("short", w < 0)): draw_book(axes[0], paths[:, of].T, steps[of], COLOURS[side])
-    draw_held(axes[1], {k: v[0, :last + 1] for k, v in held.items()}, w)
-    net, gone = 100 * held["net"][0, last], ((steps <= last) & (w != 0)).sum()
-    axes[0].axhline(0, color=COLOURS["hold"], lw=0.8)
-    axes[0].set(title=f"{one.dates[0]}, {panel.times[last]}: {gone} of {(w != 0).sum()} positions exited, "
-                f"net exposure {net:+.1f} %", ylabel="return since prior close (%)", xlim=(-1.5, panel.T - 0.5))
-    snapshot_ticks(axes[1], ["prior\nclose", *panel.times], -1)
-    axes[1].legend(fontsize=8, ncols=3, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderaxespad=0.1)
-    return axes
-
-# %% ../nbs/32_plots.ipynb #e-in-notebook
-def widgets_here():
-    "The module ipywidgets, where code runs in a notebook and it is installed; else None."
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    if not hasattr(shell, "kernel"): return None
-    try: import ipywidgets
-    except ImportError: return None
-    return ipywidgets
-
-# %% ../nbs/32_plots.ipynb #e-still
-def book_still(panel: IntradayPanel, steps: np.ndarray, until: int) -> tuple[bytes, str]:
-    "`plot_book` of a panel of one day as a PNG, and its title."
-    from matplotlib.figure import Figure
-    figure, png = Figure((7, 5), dpi=150, layout="constrained"), io.BytesIO()
-    axes = plot_book(panel, steps, 0, until, figure.subplots(2, sharex=True, height_ratios=(2, 1)))
-    figure.savefig(png, format="png")
-    return png.getvalue(), axes[0].get_title()
-
-# %% ../nbs/32_plots.ipynb #e-play
-@patch
-def play(
-    self: IntradayPanel,
-    day: int = 0,          # position of the day
-    exit_steps=None,       # a policy or exit steps, for all days of the panel; default: nothing exits before the close
-):                         # in a notebook with ipywidgets a slider over `plot_book`; elsewhere its Axes, to the close
-    "A day of the whole book, snapshot by snapshot: paths, exits and net exposure. Raises what `plot_book` raises."
-    steps = _steps_of_day(self, Hold() if exit_steps is None else exit_steps, day)[None]
-    one, widgets = self[day], widgets_here()
-    if widgets is None: return plot_book(one, steps)
-    picture, words = widgets.Image(width=700), widgets.Label()
-    button, slider = (made(max=self.T - 1, description="snapshot") for made in (widgets.Play, widgets.IntSlider))
-    button.interval = 900
-    def show(_=None): picture.value, words.value = book_still(one, steps, slider.value)
-    slider.observe(show, "value")
-    widgets.jslink((button, "value"), (slider, "value"))
-    show()
-    return widgets.VBox([widgets.HBox([button, slider]), words, picture])
 
 # %% ../nbs/32_plots.ipynb #e-plot-payoff
 def plot_payoff(
@@ -216,14 +134,14 @@ def plot_payoff(
     baseline=None,         # a policy or exit steps to subtract, or None
     ax=None,               # Axes to draw on; default: new ones
 ):                         # Axes
-    "Cumulative payoff of each policy in percent of one side's capital, or what it earned beyond a baseline."
+    "Cumulative payoff of each policy in percent of a side's capital, or its gain over a baseline."
     exits = exits_by_name(policies, panel)
     base = 0 if baseline is None else Exits.of(panel, baseline, "baseline").payoff()
     total = {name: 100 * (e.payoff() - base).cumsum() for name, e in exits.items()}
     ax, colours = axes_or_new(ax), colours_of(exits)
     for k, name in enumerate(sorted(total, key=lambda name: -total[name][-1])):
-        ax.plot(panel.dates, total[name], color=colours[name], lw=1.8, ls=("-", "--", "-.", ":")[k % 4],
-                label=f"{name}: {total[name][-1]:.0f}%")
+        ax.plot(panel.dates, total[name], color=colours[name], lw=1.8,
+                ls=("-", "--", "-.", ":")[k % 4], label=f"{name}: {total[name][-1]:.0f}%")
     ax.axhline(0, color=COLOURS["hold"], lw=0.6)
     ax.set(title="Cumulative payoff" + ("" if baseline is None else " beyond the baseline"),
            ylabel="% of one side's capital")
@@ -252,7 +170,8 @@ def _positions(panel):
     "Which entries are positions (D, N); an error if the panel offers no exit at all."
     held = panel.weights != 0
     if panel.T > 1 and held.any(): return held
-    raise ValueError(f"panel has {panel.T} snapshots and {held.sum()} positions: there is no exit to show")
+    raise ValueError(f"panel has {panel.T} snapshots and {held.sum()} positions: "
+                     "there is no exit to show")
 
 # %% ../nbs/32_plots.ipynb #e-plot-hazard
 def plot_hazard(
@@ -267,7 +186,8 @@ def plot_hazard(
     top = max(1, np.nanmax(h))
     image = ax.imshow(h, cmap="cividis", aspect="auto", vmin=0, vmax=top)
     for (t, g), v in np.ndenumerate(h if h.size <= 150 else h[:0]):
-        if np.isfinite(v): ax.text(g, t, f"{v:.0f}", ha="center", va="center", fontsize=8, color="wk"[int(v > top / 2)])
+        if np.isfinite(v): ax.text(g, t, f"{v:.0f}", ha="center", va="center", fontsize=8,
+                                   color="wk"[int(v > top / 2)])
     ax.set(title="Of those still held, how many exit (%)", ylabel="snapshot",
            xlabel=f"the day's positions by signal, lowest to highest, in {groups} groups")
     ax.set_xticks(range(groups), range(1, groups + 1))
@@ -281,15 +201,17 @@ def plot_exposure(
     panel: IntradayPanel,  # D days
     ax=None,               # Axes to draw on; default: new ones
 ):                         # Axes
-    "What is still held after each snapshot, in percent of one side's capital: mean of the days, and the range of net."
+    "What is still held after each snapshot (% of a side's capital): mean of days, range of net."
     held, ax, x = Exits.of(panel, policy).exposure(), axes_or_new(ax), np.arange(panel.T)
-    for side in ("long", "short"): ax.plot(x, 100 * held[side].mean(0), "o-", ms=4, color=COLOURS[side], label=side)
+    for side in ("long", "short"):
+        ax.plot(x, 100 * held[side].mean(0), "o-", ms=4, color=COLOURS[side], label=side)
     low, high = 100 * np.quantile(held["net"], [0.05, 0.95], axis=0)
-    ax.fill_between(x, low, high, color=COLOURS["hold"], alpha=0.35, lw=0, label="net, nine days of ten")
+    ax.fill_between(x, low, high, color=COLOURS["hold"], alpha=0.35, lw=0,
+                    label="net, nine days of ten")
     ax.plot(x, 100 * held["net"].mean(0), color="black", lw=1.5, label="net")
     ax.axhline(0, color=COLOURS["hold"], lw=0.6)
-    ax.set(title="What is still held after each snapshot", xlabel="snapshot", ylabel="% of one side's capital",
-           ylim=(-110, 140))
+    ax.set(title="What is still held after each snapshot", xlabel="snapshot",
+           ylabel="% of one side's capital", ylim=(-110, 140))
     snapshot_ticks(ax, panel.times)
     ax.legend(fontsize=8, loc="upper center", ncols=4)
     return ax
@@ -300,12 +222,13 @@ def plot_turnover(
     panel: IntradayPanel,  # D days
     ax=None,               # Axes to draw on; default: new ones
 ):                         # Axes
-    "The share of the book that is exited at each snapshot, in percent: mean of the days, and nine days of ten."
+    "The share of the book exited at each snapshot, in percent: mean of days, and nine days of ten."
     sold, ax, x = 100 * exit_shares(Exits.of(panel, policy)), axes_or_new(ax), np.arange(panel.T)
     low, high = np.quantile(sold, [0.05, 0.95], axis=0)
     ax.fill_between(x, low, high, color=COLOURS["hold"], alpha=0.35, lw=0, label="nine days of ten")
     ax.plot(x, sold.mean(0), "o-", ms=4, color="black", lw=1.5, label="mean")
-    ax.set(title="What is exited at each snapshot", xlabel="snapshot", ylabel="% of the book", ylim=(0, None))
+    ax.set(title="What is exited at each snapshot", xlabel="snapshot", ylabel="% of the book",
+           ylim=(0, None))
     snapshot_ticks(ax, panel.times)
     ax.legend(fontsize=8)
     return ax
@@ -313,29 +236,35 @@ def plot_turnover(
 # %% ../nbs/32_plots.ipynb #e-plot-costs
 def plot_costs(
     policies: Mapping,     # name -> policy or exit steps
-    panel: IntradayPanel,  # D days; their cost at the close counts, their cost of early exits doesn't
-    bps=None,              # costs to show; default: from 0 to beyond the largest break-even and what is charged
-    baseline=None,         # a policy or exit steps that gains are measured against; default: holding
+    panel: IntradayPanel,  # D days; their cost at the close counts, that of early exits doesn't
+    bps=None,              # costs to show; default: 0 to beyond the break-evens and what is charged
+    baseline=None,         # a policy or exit steps to measure gains against; default: holding
     ax=None,               # Axes to draw on; default: new ones
 ):                         # Axes
     """Daily gain over the baseline against the cost of an early exit, exits as they are.
 
-    A dot marks each break-even, where there is evidence of a gain; a dotted line what the panel charges on average."""
+    A dot marks a break-even with evidence of a gain, a dotted line the panel's average charge."""
     exits = exits_by_name(policies, panel)
     base = Exits.of(panel, Hold() if baseline is None else baseline, "baseline")
-    even = {name: break_even(e, panel, base) if gain_is_sure(e, base) else np.inf for name, e in exits.items()}
+    even = {name: break_even(e, panel, base) if gain_is_sure(e, base) else np.inf
+            for name, e in exits.items()}
     charged = 0 if panel.costs is None else 1e4 * float(panel.costs[0].mean())
-    if bps is None: bps = np.linspace(0, 1.2 * max([1.0, charged, *(c for c in even.values() if np.isfinite(c))]), 7)
+    if bps is None:
+        most = max([1.0, charged, *(c for c in even.values() if np.isfinite(c))])
+        bps = np.linspace(0, 1.2 * most, 7)
     ax = axes_or_new(ax)
     for (name, e), colour in zip(exits.items(), colours_of(exits).values()):
         gain, early = cost_line(e, base)
         says = f", break-even {even[name]:.3g} bps" if 0 < even[name] < np.inf else ""
-        ax.plot(bps, 1e4 * gain - early * np.asarray(bps), color=colour, lw=1.8, label=f"{name}{says}")
-        if min(bps) <= even[name] <= max(bps): ax.plot(even[name], 0, "o", color=colour, ms=7, mec="white")
+        ax.plot(bps, 1e4 * gain - early * np.asarray(bps), color=colour, lw=1.8,
+                label=f"{name}{says}")
+        if min(bps) <= even[name] <= max(bps):
+            ax.plot(even[name], 0, "o", color=colour, ms=7, mec="white")
     ax.axhline(0, color=COLOURS["hold"], ls="--", lw=1)
-    if charged: ax.axvline(charged, color="black", ls=":", lw=1, label=f"charged: {charged:.3g} bps")
-    ax.set(title="Gain over the baseline against the cost of an early exit", xlabel="cost (bps of what is traded)",
-           ylabel="gain per day (bps)")
+    if charged:
+        ax.axvline(charged, color="black", ls=":", lw=1, label=f"charged: {charged:.3g} bps")
+    ax.set(title="Gain over the baseline against the cost of an early exit",
+           xlabel="cost (bps of what is traded)", ylabel="gain per day (bps)")
     legend_above(ax, 2)
     return ax
 
@@ -353,21 +282,22 @@ def _name_lines(ax, x, lines, names):
         k = np.isfinite(line).argmax()
         if not (np.isfinite(line[k]) and abs(above - line[k]) > room): continue
         above = line[k]
-        ax.annotate(name, (x[k], above), (-4, 0), textcoords="offset points", ha="right", va="center", fontsize=8)
+        ax.annotate(name, (x[k], above), (-4, 0), textcoords="offset points", ha="right",
+                    va="center", fontsize=8)
     ax.set_xlim(left=x[0] - 0.06 * (x[-1] - x[0]))
 
 # %% ../nbs/32_plots.ipynb #e-plot-boundary
 def plot_boundary(
     policy,                # a policy or exit steps: what was learned
-    optimum,               # anything with boundary(signal) -> (T-1, ...), such as ExactOptimum; or None
+    optimum,               # what has boundary(signal) -> (T-1, ...), such as ExactOptimum; or None
     panel: IntradayPanel,  # days on which to watch the policy
     bins: int = 25,        # of signal
     name: str = "learned", # what to call the policy
     ax=None,               # Axes to draw on; default: new ones
 ):                         # Axes
-    "The exit boundary that the policy's exits show (dots) over the exact one (lines), one for each snapshot."
-    held = _positions(panel)
-    u, known = (np.sign(panel.weights) * panel.signals)[held], optimum is not None
+    "The exit boundary of each snapshot that the policy shows (dots), over the exact one (lines)."
+    held, known = _positions(panel), optimum is not None
+    u = (np.sign(panel.weights) * panel.signals)[held]
     edges = _signal_edges(u, bins)
     centre = (edges[1:] + edges[:-1]) / 2
     found, ax = 100 * exit_boundary(policy, panel, edges), axes_or_new(ax, 4.2)
@@ -376,35 +306,39 @@ def plot_boundary(
     for t, (line, dots) in enumerate(zip(lines, found)):
         ax.plot(x, line, lw=1, color=COLOURS["optimum" if known else "learned"],
                 label="_" if t or not known else "exact optimum")
-        ax.plot(centre, dots, "o", ms=4, color=colour, mec="w", mew=0.4, label="_" if t else name)
+        ax.plot(centre, dots, "o", ms=4, color=colour, mec="white", mew=0.4,
+                label="_" if t else name)
     _name_lines(ax, x, lines, panel.times)
-    ax.set(title="Exit when the return is above the line", ylabel="aligned return since prior close (%)",
+    ax.set(title="Exit when the return is above the line",
+           ylabel="aligned return since prior close (%)",
            xlabel="|signal|" if u.min() >= 0 else "signal, seen from the position")
     ax.legend(loc="upper left")
     return ax
 
 # %% ../nbs/32_plots.ipynb #e-plot
 WORTHS = ("payoff", "eval_payoff", "objective", "held_out")  # metrics that are shares of capital
-
 def plot_history(
     agent: FactorizedPPOEOD,  # trained for an epoch or more
 ):                            # a dict: the matplotlib Axes of each metric
-    "Every logged metric by epoch; what the agent's objective says, with holding on the evaluation days as a line."
+    "Every logged metric by epoch; the agent's objective, and holding on evaluation days as a line."
     import matplotlib.pyplot as plt
     history, small = agent.history, [m for m in METRICS if m not in WORTHS]
     if not len(history): raise ValueError("there is no history yet: train the agent first")
-    fig, axes = plt.subplot_mosaic([["payoff"] * 5, small[:5], small[5:]], figsize=(10, 5.6), layout="constrained",
-                                   height_ratios=[1.5, 1, 1])
+    fig, axes = plt.subplot_mosaic([["payoff"] * 5, small[:5], small[5:]], figsize=(10, 5.6),
+                                   layout="constrained", height_ratios=[1.5, 1, 1])
     for name in small:
         axes[name].plot(history[name], color=COLOURS["learned"], lw=1.2)
         axes[name].set_title(name, fontsize=9)
     ax, looks = axes["payoff"], history.eval_payoff.dropna()
-    ax.plot(100 * history.objective, color=COLOURS["other"], lw=1.2, label="training days, drawn exits")
-    ax.plot(100 * looks, "o-", color=COLOURS["learned"], ms=4, label="evaluation days, greedy policy")
+    ax.plot(100 * history.objective, color=COLOURS["other"], lw=1.2,
+            label="training days, drawn exits")
+    ax.plot(100 * looks, "o-", color=COLOURS["learned"], ms=4,
+            label="evaluation days, greedy policy")
     if agent.eval_panel is not None:
         hold = agent.objective(Exits.of(agent.eval_panel, Hold())).mean()
         ax.axhline(100 * hold, color=COLOURS["hold"], ls="--", label="holding, evaluation days")
-    ax.set(title=f"{agent.objective!r}: worth of a day", xlabel="epoch", ylabel="% of one side's capital")
+    ax.set(title=f"{agent.objective!r}: worth of a day", xlabel="epoch",
+           ylabel="% of one side's capital")
     ax.legend(fontsize=8)
     for name in small[5:]: axes[name].set_xlabel("epoch")
     return axes

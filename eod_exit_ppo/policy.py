@@ -13,8 +13,8 @@ from .data import IntradayPanel, day_blocks
 from .features import FeatureSet
 from .limits import Limits, TakesLimits
 from .machine import on_own_threads
-from .model import ActorCritic, ExitHead, fold_model
-from .rollout import Days, StartRule, exit_chances, greedy_exits
+from .model import ActorCritic, ExitHead, StartRule, fold_model
+from .rollout import Days, exit_chances, greedy_exits
 
 # %% auto #0
 __all__ = ['LearnedPolicy', 'chances']
@@ -23,8 +23,9 @@ __all__ = ['LearnedPolicy', 'chances']
 def check_widths(features, got, want):
     "Raise where features do not fit the network that they are given to."
     if tuple(got) != tuple(want): raise ValueError(
-        f"features {features.name!r} give {got[0]} numbers per stock and {got[1]} per book, but the network was built "
-        f"for {want[0]} and {want[1]}: use the features that it was trained with")
+        f"features {features.name!r} give {got[0]} numbers per stock and {got[1]} per book, "
+        f"but the network was built for {want[0]} and {want[1]}: "
+        "use the features that it was trained with")
 
 # %% ../nbs/25_policy.ipynb #e-broken
 def not_finite(model) -> str:
@@ -32,11 +33,12 @@ def not_finite(model) -> str:
     state = model.state_dict()
     if torch.cat([x.flatten() for x in state.values()]).isfinite().all(): return ""
     counts = {k: int((~x.isfinite()).sum()) for k, x in state.items()}
-    return "the network's " + ", ".join(f"{k} has {n} values that are not finite" for k, n in counts.items() if n)
+    return "the network's " + ", ".join(
+        f"{k} has {n} values that are not finite" for k, n in counts.items() if n)
 
 # %% ../nbs/25_policy.ipynb #e-policy
 class LearnedPolicy(TakesLimits):
-    """What an agent has learned, frozen; decides in float64, so that a day is decided alone as it is among others.
+    """What an agent has learned, frozen; float64, so that a day is decided alone as among others.
 
     Raises ValueError for a network that is not finite: it would hold everything and say nothing."""
 
@@ -48,16 +50,17 @@ class LearnedPolicy(TakesLimits):
         start: StartRule | None = None,  # the rule that the network adds to
         limits: Limits | None = None,    # of the book, while it decides
         context: dict | None = None,     # what it was trained on, see 08_context
-        balance: float = 0.0,            # how strongly its exits answer to the net that they leave, see 14_balance
+        balance: float = 0.0,            # how strongly exits answer to the net left, see 14_balance
     ):
         if broken := not_finite(model):
             raise ValueError(f"{broken}, so it cannot decide: load an earlier checkpoint")
-        self.features, self.widths, self.threads = features, (model.stock_feat_dim, model.context_dim), threads
+        self.features, self.widths, self.threads = (
+            features, (model.stock_feat_dim, model.context_dim), threads)
         self.start, self.limits, self.context, self.balance = start, limits, context, balance
         self._net = fold_model(copy.deepcopy(model).double().requires_grad_(False))
 
     def _days(self, panel, t=None):
-        "The days as the network takes them; ValueError where the features are not those it was built for."
+        "The days as the network takes them; ValueError for features that it was not built for."
         days = Days.of(panel, self.features, self._net.b2.device, torch.float64, t, self.start)
         check_widths(self.features, days.widths, self.widths)
         return days
@@ -65,8 +68,9 @@ class LearnedPolicy(TakesLimits):
 # %% ../nbs/25_policy.ipynb #e-draw
 def _hashes(seed: int, texts) -> np.ndarray:
     "One 64-bit number per text."
-    return np.array([int.from_bytes(blake2b(f"{seed} {x}".encode(), digest_size=8).digest(), "little") for x in texts],
-                    np.uint64)
+    return np.array([
+        int.from_bytes(blake2b(f"{seed} {x}".encode(), digest_size=8).digest(), "little")
+        for x in texts], np.uint64)
 
 # %% ../nbs/25_policy.ipynb #e-draw-mixed
 def _mixed(x: np.ndarray) -> np.ndarray:
@@ -77,11 +81,12 @@ def _mixed(x: np.ndarray) -> np.ndarray:
 
 # %% ../nbs/25_policy.ipynb #e-draw-chances
 def chances(seed: int, panel: IntradayPanel):
-    "t -> (D, N) float64 numbers in [0, 1), each made from the seed, the date, the ticker and t alone."
+    "t -> (D, N) float64 numbers in [0, 1), each made from seed, date, ticker and t alone."
     whole_number("draw", seed)
     day, stock = _hashes(seed, panel.dates), _mixed(_hashes(seed, panel.tickers))
     key = _mixed(day[:, None] ^ stock)
-    return lambda t: torch.from_numpy((_mixed(key + np.uint64(t + 1)) >> np.uint64(11)).astype(np.float64) * 2.0**-53)
+    return lambda t: torch.from_numpy(
+        (_mixed(key + np.uint64(t + 1)) >> np.uint64(11)).astype(np.float64) * 2.0**-53)
 
 # %% ../nbs/25_policy.ipynb #e-steps
 @patch
@@ -89,16 +94,17 @@ def chances(seed: int, panel: IntradayPanel):
 def exit_steps(
     self: LearnedPolicy,
     panel: IntradayPanel,     # any days, any stocks
-    draw: int | None = None,  # a seed: each exit is drawn with its probability; None: exit where it is over 0.5
+    draw: int | None = None,  # a seed: each exit is drawn; None: exit at a probability over 0.5
 ) -> np.ndarray:              # (D, N) int64, the snapshot at which each stock is exited
     """Exit where the probability is over 0.5, or by chance; what is still held exits at T-1.
 
-    Raises ValueError where the features of this panel are not as many as the network was built for."""
+    Raises ValueError where this panel's features are not as many as the network was built for."""
     out = np.empty((panel.D, panel.N), np.int64)
     for block in day_blocks(panel.shape, 2**18):
         part = panel[block]
         by_chance = None if draw is None else chances(draw, part)
-        out[block] = greedy_exits(self._net, self._days(part), self.limits, by_chance, self.balance).cpu().numpy()
+        out[block] = greedy_exits(self._net, self._days(part), self.limits, by_chance,
+                                  self.balance).cpu().numpy()
     return out
 
 # %% ../nbs/25_policy.ipynb #e-chance
@@ -110,17 +116,19 @@ def exit_probability(
     held: np.ndarray,      # (N,) bool, the stocks that have not been exited
     t: int,                # the snapshot that has just been quoted, 0..T-1
     draw: int | None = None,  # as in `exit_steps`; it matters only where exits answer to each other
-) -> np.ndarray:           # (N,) float64, 0 where a stock cannot act: not held, not tradable, no weight, or t = T-1
-    """How much each stock should be exited now; over 0.5 it is, and a day decided so ends as in `exit_steps`.
+) -> np.ndarray:           # (N,) float64, 0 where not held, not tradable, no weight, or t = T-1
+    """Exit probabilities now: over 0.5 is an exit, and a day decided so ends as in `exit_steps`.
 
-    Raises ValueError for more than one day, a snapshot that is not there, or a mask of another shape."""
+    Raises ValueError for more than one day, a missing snapshot, or a mask of another shape."""
     held = np.asarray(held)
-    if panel.D != 1: raise ValueError(f"the panel has {panel.D} days: give the one that is decided, panel[i]")
+    if panel.D != 1:
+        raise ValueError(f"the panel has {panel.D} days: give the one that is decided, panel[i]")
     if held.shape != (panel.N,) or held.dtype != bool: raise ValueError(
         f"held is {held.dtype} of shape {held.shape}: give booleans, one per stock, ({panel.N},)")
     held = torch.from_numpy(held).to(self._net.b2.device)[None]
     uniform = None if draw is None else chances(draw, panel)(t)
-    return exit_chances(self._net, self._days(panel, t), held, t, uniform, self.balance)[0].cpu().numpy()
+    return exit_chances(self._net, self._days(panel, t), held, t, uniform,
+                        self.balance)[0].cpu().numpy()
 
 # %% ../nbs/25_policy.ipynb #e-wishes
 @patch
@@ -131,5 +139,5 @@ def wishes(
     t: int,                   # the snapshot
     draw: int | None = None,  # as in `exit_steps`
 ) -> np.ndarray:              # (N,) bool
-    "Which stocks should be exited now, before limits: the same as in `exit_steps` of the whole day."
+    "Which stocks should be exited now, before limits, as in `exit_steps` of the whole day."
     return ExitHead.wish(chance, None if draw is None else chances(draw, panel)(t).numpy()[0])

@@ -12,8 +12,8 @@ from torch import nn
 from .advantages import Credit
 from .checks import patch
 from .config import PPOConfig
-from .model import (HEADS, ActorCritic, ExitHead, ValueHead, bernoulli_entropy, bernoulli_logp, fold_model,
-                                row_heads)
+from .model import (HEADS, ActorCritic, ExitHead, ValueHead, bernoulli_entropy,
+                                bernoulli_logp, fold_model, row_heads)
 from .rollout import Rollout, at_step, chunk_rows, spans
 
 # %% auto #0
@@ -41,7 +41,7 @@ def ppo_loss(
     config: PPOConfig | None = None,     # None: PPOConfig.joint()
     weight: torch.Tensor | None = None,  # as logp_old, what each unit counts; None: all alike
 ) -> dict[str, torch.Tensor]:  # total, and its parts pi, v, entropy
-    "The loss on a dense minibatch, as the specification writes it; the shape of `logp_old` says which credit it is."
+    "The specified loss on a dense minibatch; the shape of `logp_old` says which credit it is."
     config = config or PPOConfig.joint()
     logp, entropy = bernoulli_logp(logits, actions), bernoulli_entropy(logits)
     weight = torch.ones_like(adv) if weight is None else weight
@@ -51,7 +51,8 @@ def ppo_loss(
     pi = -(c * clipped_surrogate(logp - logp_old, adv, config.clip_coef)).sum()
     v = 0.5 * (c * (values - ret) ** 2).sum()
     entropy = (c * entropy).sum()
-    return dict(total=pi + config.vf_coef * v - config.ent_coef * entropy, pi=pi, v=v, entropy=entropy)
+    return dict(total=pi + config.vf_coef * v - config.ent_coef * entropy, pi=pi, v=v,
+                entropy=entropy)
 
 # %% ../nbs/24_ppo.ipynb #e-batch
 class Minibatch(NamedTuple):
@@ -74,16 +75,17 @@ class Chunk(NamedTuple):
     logratio: torch.Tensor  # new less old log-probability
     adv: torch.Tensor       # advantage
     ret: torch.Tensor       # value target
-    of_unit: Callable       # (R,) numbers of rows -> those of their units: the same, or summed over a book
+    of_unit: Callable       # (R,) numbers of rows -> those of units: the same or summed over a book
     config: PPOConfig
     ent_coef: float         # weight of the entropy now
 
 # %% ../nbs/24_ppo.ipynb #e-exit-loss
 @patch
 def loss(self: ExitHead, logit: torch.Tensor, chunk: Chunk) -> torch.Tensor:
-    "The clipped surrogate and a bonus for decisions that are still open, per unit, to be minimized."
+    "The clipped surrogate and a bonus for decisions still open, per unit, to be minimized."
     entropy = chunk.of_unit(bernoulli_entropy(logit))
-    return -clipped_surrogate(chunk.logratio, chunk.adv, chunk.config.clip_coef) - chunk.ent_coef * entropy
+    return (-clipped_surrogate(chunk.logratio, chunk.adv, chunk.config.clip_coef)
+            - chunk.ent_coef * entropy)
 
 @patch
 def loss(self: ValueHead, value: torch.Tensor, chunk: Chunk) -> torch.Tensor:
@@ -104,21 +106,23 @@ def minibatches(
     group = torch.repeat_interleave(torch.arange(len(order), device=order.device), counts)
     rows = torch.arange(len(group), device=order.device) + (first - at[:-1])[group]
     context, each = ro.context[order], [x[rows] for x in (ro.stock, ro.action, ro.logp)]
-    adv, ret, weight = (x[rows if per_stock else order] for x in (credit.adv, credit.ret, credit.weight))
+    adv, ret, weight = (x[rows if per_stock else order]
+                        for x in (credit.adv, credit.ret, credit.weight))
     start, ends = None if ro.start is None else ro.start[rows], at.tolist()
     for i in range(0, len(order), size):
         j = min(i + size, len(order))
         a, b = ends[i], ends[j]
         u = slice(a, b) if per_stock else slice(i, j)
-        yield Minibatch(context[i:j], at[i:j + 1] - a, group[a:b] - i, *(x[a:b] for x in each), adv[u], ret[u],
-                        weight[u] / weight[u].sum().clamp(min=1e-30), per_stock,
+        yield Minibatch(context[i:j], at[i:j + 1] - a, group[a:b] - i, *(x[a:b] for x in each),
+                        adv[u], ret[u], weight[u] / weight[u].sum().clamp(min=1e-30), per_stock,
                         None if start is None else start[a:b])
 
 # %% ../nbs/24_ppo.ipynb #e-chunk
 def _chunk_loss(out, which, mb, rows, units, config, ent_coef):
     "Loss of one chunk, and the log-ratio of its units."
     def of_step(x):
-        return which.t().to(x) @ x if which.ndim == 2 else torch.zeros_like(mb.adv[units]).index_add(0, which, x)
+        return (which.t().to(x) @ x if which.ndim == 2
+                else torch.zeros_like(mb.adv[units]).index_add(0, which, x))
     of_unit = (lambda x: x) if mb.per_stock else of_step
     logratio = of_unit(bernoulli_logp(out["logit"], mb.action[rows]) - mb.logp[rows])
     chunk = Chunk(logratio, mb.adv[units], mb.ret[units], of_unit, config, ent_coef)
@@ -138,20 +142,21 @@ def _diagnose(mb, logratio, value, clip_coef):
 def _blame(model, mb):
     "What was not finite when loss or gradient was not."
     seen = dict(features=mb.stock, context=mb.context, advantages=mb.adv, value_targets=mb.ret,
-                log_probabilities=mb.logp,
-                weights_of_the_network=torch.cat([p.detach().flatten() for p in model.state_dict().values()]))
-    bad = [f"{(~x.isfinite()).sum()} of {x.numel()} {name.replace('_', ' ')}" for name, x in seen.items()
-           if not x.isfinite().all()]
+                log_probabilities=mb.logp, weights_of_the_network=torch.cat(
+                    [p.detach().flatten() for p in model.state_dict().values()]))
+    bad = [f"{(~x.isfinite()).sum()} of {x.numel()} {name.replace('_', ' ')}"
+           for name, x in seen.items() if not x.isfinite().all()]
     largest = max(float(p.detach().abs().max()) for p in model.parameters())
     why = "not finite are " + ", ".join(bad) + ": look there" if bad else (
-        f"what went in is finite, the largest weight of the network is {largest:.3g}: lower lr or ppo_epochs")
+        f"what went in is finite, the largest weight of the network is {largest:.3g}: "
+        "lower lr or ppo_epochs")
     return f"loss or gradient of a minibatch is not finite; no step was taken; {why}"
 
 # %% ../nbs/24_ppo.ipynb #e-minibatch
 def _accumulate(model, mb, config, ent_coef):
     """Gradients of a minibatch in the model's parameters, and what it saw: log-ratios and values.
 
-    Rows are streamed in chunks through the folded network, their gradients added up, then unfolded."""
+    Rows stream in chunks through the folded network, their gradients added up, then unfolded."""
     net = fold_model(model)
     embedding = net.embed(mb.context)
     shared = (net.own, net.per_step(embedding), net.w2, net.b2, net.w_head, net.b_head)
@@ -180,7 +185,7 @@ def minibatch_step(
     mb: Minibatch,
     config: PPOConfig,
     ent_coef: float,     # weight of the entropy now
-) -> torch.Tensor:       # (5,) approx_kl, clipfrac, pi, v, and the gradient's norm before it was shortened
+) -> torch.Tensor:       # (5,) approx_kl, clipfrac, pi, v, and the gradient's norm before clipping
     """One step of the optimizer on the clipped loss of some steps.
 
     Raises FloatingPointError, the weights untouched, if loss or gradient is not finite."""
@@ -208,21 +213,25 @@ def ppo_update(
     config: PPOConfig,
     generator: torch.Generator,  # shuffles the steps
     ent_coef: float | None = None,  # None: config.ent_coef
-) -> dict[str, float]:           # approx_kl, clipfrac, pi_loss, v_loss, grad_norm; empty if no step can teach anything
-    """Several passes over a rollout in shuffled minibatches of steps; returns means over its minibatches.
+) -> dict[str, float]:           # approx_kl, clipfrac, pi_loss, v_loss, grad_norm
+    """Several passes over a rollout in shuffled minibatches of steps; returns means over them.
 
-    Raises FloatingPointError, as `minibatch_step` does."""
-    config, ent_coef = config.of_days(ro.shape[0]), config.ent_coef if ent_coef is None else ent_coef
+    Empty if no step can teach anything. Raises FloatingPointError, as `minibatch_step` does."""
+    config, ent_coef = (config.of_days(ro.shape[0]),
+                        config.ent_coef if ent_coef is None else ent_coef)
     usable, done = torch.arange(len(ro.context), device=ro.stock.device), []
     if credit.per_stock: usable = usable[ro.offsets.diff() > 0]
     if not len(usable): return {}
     for _ in range(config.ppo_epochs):
-        order = usable[torch.randperm(len(usable), generator=generator, device=generator.device).to(usable.device)]
+        order = usable[torch.randperm(
+            len(usable), generator=generator, device=generator.device).to(usable.device)]
         start = len(done)
         for k, mb in enumerate(minibatches(ro, credit, order, config.batch_size), 1):
             try: done.append(minibatch_step(model, optimizer, mb, config, ent_coef))
             except FloatingPointError as error:
-                raise FloatingPointError(f"minibatch {k} of {-(-len(order) // config.batch_size)}: {error}") from None
-        if config.target_kl is not None and float(torch.stack(done[start:])[:, 0].mean()) > config.target_kl: break
+                raise FloatingPointError(
+                    f"minibatch {k} of {-(-len(order) // config.batch_size)}: {error}") from None
+        if (config.target_kl is not None
+                and float(torch.stack(done[start:])[:, 0].mean()) > config.target_kl): break
     means = torch.stack(done).mean(0).tolist()
     return dict(zip(("approx_kl", "clipfrac", "pi_loss", "v_loss", "grad_norm"), means))

@@ -50,12 +50,13 @@ def drop_or_keep(**options):
 
 # %% ../nbs/46_prices.ipynb #e-believed
 def believed(stock_day, price, max_gap):
-    "Whether each bar is within max_gap of the last one of its stock-day that is, and of the bar just before it."
+    "Whether each bar is within max_gap of its stock-day's last that is, and of the bar before it."
     with np.errstate(over="ignore"): near = np.abs(price[1:] / price[:-1] - 1) <= max_gap
     same, ok = stock_day[1:] == stock_day[:-1], np.ones(len(price), bool)
     jumps = np.flatnonzero(same & ~near) + 1
-    jumps = jumps[np.diff(stock_day[jumps], prepend=-1) != 0]                       # the first of each stock-day
-    for i, end in zip(jumps.tolist(), np.searchsorted(stock_day, stock_day[jumps], side="right").tolist()):
+    jumps = jumps[np.diff(stock_day[jumps], prepend=-1) != 0]   # the first of each stock-day
+    for i, end in zip(jumps.tolist(),
+                      np.searchsorted(stock_day, stock_day[jumps], side="right").tolist()):
         last, *rest = price[i - 1:end].tolist()
         for k, x in enumerate(rest, i):
             if abs(x / last - 1) <= max_gap: last = x
@@ -64,11 +65,12 @@ def believed(stock_day, price, max_gap):
 
 # %% ../nbs/46_prices.ipynb #e-marks
 def _snapshots(stock_day, seen, session, start, ok, rules):
-    "(K, T) the last bar seen at each snapshot of each stock-day, and whether it is a price to trade at."
+    "(K, T) the last bar seen at each snapshot of each stock-day, and whether it can be traded at."
     close, rest, again = session.T[:, :, None]
     cut = np.minimum(rules.grid, close)
     cut[:, -1:] = close
-    last = np.searchsorted(stock_day * DAY + seen, stock_day[start][:, None] * DAY + cut, side="right") - 1
+    last = np.searchsorted(stock_day * DAY + seen, stock_day[start][:, None] * DAY + cut,
+                           side="right") - 1
     fresh = (last >= start[:, None]) & (cut - seen[last] <= rules.stale) & ok[last]
     shut = (rules.grid > close) | (rules.grid > rest) & (rules.grid < again)
     fresh[:, :-1] &= ~shut[:, :-1]
@@ -81,7 +83,7 @@ def _last_true(mask, end):
 
 # %% ../nbs/46_prices.ipynb #e-stock-days
 def marks_of(stock_day, seen, price, session, rules):
-    "A row for each stock-day, and (K, T) its price at each snapshot and whether that can be traded at."
+    "A row per stock-day, and (K, T) its price at each snapshot and whether that can be traded at."
     start = np.flatnonzero(np.diff(stock_day, prepend=-1))
     end = np.append(start[1:], len(stock_day))
     ok, steady = believed(stock_day, price, rules.max_gap)
@@ -92,6 +94,8 @@ def marks_of(stock_day, seen, price, session, rules):
     jump = pd.Series(odd, stock_day[odd]).groupby(level=0).agg(["size", "first"])
     found = dict(bars=end - start, first=price[start], seen=seen[start], until=seen[end - 1],
                  last=price[_last_true(good | steady, end)], base=price[_last_true(ok, end)])
-    found = pd.DataFrame(found, stock_day[start]).assign(jumps=jump["size"], odd="").fillna({"jumps": 0})
-    found.loc[jump.index, "odd"] = [f"x {price[i] / price[i - 1]:.4g} at {clock_label(seen[i])}" for i in jump["first"]]
+    found = pd.DataFrame(found, stock_day[start]).assign(jumps=jump["size"], odd="").fillna(
+        {"jumps": 0})
+    found.loc[jump.index, "odd"] = [f"x {price[i] / price[i - 1]:.4g} at {clock_label(seen[i])}"
+                                    for i in jump["first"]]
     return found, marks, fresh

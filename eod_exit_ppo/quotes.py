@@ -22,24 +22,26 @@ def since_prior(
 ) -> np.ndarray:              # (..., N) float32
     "Return since the prior close, worked out in float64 and rounded once, as in a panel."
     with np.errstate(all="ignore"):
-        return (np.asarray(prices, np.float64) / np.asarray(prior_close, np.float64) - 1).astype(np.float32)
+        return (np.asarray(prices, np.float64)
+                / np.asarray(prior_close, np.float64) - 1).astype(np.float32)
 
 # %% ../nbs/51_quotes.ipynb #e-positions
 def positions(index, name, labels):
-    "(M,) int, the place of each label in the book; ValueError for one that is unknown or there twice."
+    "(M,) int, the place of each label in the book; ValueError for one unknown or there twice."
     labels = pd.Index(labels).to_flat_index()
     at = index.get_indexer(labels)
-    if (at < 0).any(): at = np.where(labels.isna(), -1, index.get_indexer(labels.map(str)))  # tickers are text
+    if (at < 0).any():  # tickers are text
+        at = np.where(labels.isna(), -1, index.get_indexer(labels.map(str)))
     if len(unknown := labels[at < 0]): raise ValueError(
-        f"{name} has {len(unknown)} tickers that this day's book has not, the first {str(unknown[0])!r}: give those of "
-        "the book, in LiveDay.tickers")
+        f"{name} has {len(unknown)} tickers that this day's book has not, the first "
+        f"{str(unknown[0])!r}: give those of the book, in LiveDay.tickers")
     twice = np.flatnonzero(np.bincount(at, minlength=1) > 1)
     if len(twice): raise ValueError(f"{name} has {index[twice[0]]!r} twice: give each ticker once")
     return at
 
 # %% ../nbs/51_quotes.ipynb #e-numbers
 def numbers(index, name, given, columns=()):
-    "(N, *columns) float64 in the order of the book, NaN where nothing was given; an array is in that order."
+    "(N, *columns) float64 in the book's order, NaN where not given; an array is in that order."
     labels, values = None, given
     if isinstance(given, Mapping): labels, values = list(given), list(given.values())
     elif isinstance(given, (pd.Series, pd.DataFrame)):
@@ -47,10 +49,11 @@ def numbers(index, name, given, columns=()):
         values = given.to_numpy(np.float64, na_value=np.nan) if plain else given.to_numpy(object)
     elif np.ma.isMaskedArray(given): values = given.astype(np.float64).filled(np.nan)
     values = np.asarray(as_array(name, values))
-    if values.dtype.kind not in "fiu": raise TypeError(f"{name} has dtype {values.dtype}: give numbers, and NaN or "
-                                                       "nothing where there is none")
+    if values.dtype.kind not in "fiu": raise TypeError(
+        f"{name} has dtype {values.dtype}: give numbers, and NaN or nothing where there is none")
     wanted = (len(index) if labels is None else len(labels), *columns)
-    if values.shape != wanted: raise ValueError(f"{name} has shape {values.shape}: give {wanted}, or label it")
+    if values.shape != wanted: raise ValueError(
+        f"{name} has shape {values.shape}: give {wanted}, or label it")
     out = np.full((len(index), *columns), np.nan)
     out[slice(None) if labels is None else positions(index, name, labels)] = values
     return out
@@ -59,47 +62,56 @@ def numbers(index, name, given, columns=()):
 def flags(index, name, given):
     "(N,) bool from tickers, or from true and false, by ticker or in the order of the book."
     if isinstance(given, tuple) and not given: return np.zeros(len(index), bool)
-    if not isinstance(given, Iterable): raise TypeError(f"{name} is {given!r}: give tickers, or () for none")
+    if not isinstance(given, Iterable):
+        raise TypeError(f"{name} is {given!r}: give tickers, or () for none")
     labels, values = None, [given] if isinstance(given, str) else given
     if isinstance(given, Mapping): labels, values = list(given), given.values()
-    elif isinstance(given, (pd.Series, pd.DataFrame)): labels, values = given.index, given.to_numpy(object)
+    elif isinstance(given, (pd.Series, pd.DataFrame)):
+        labels, values = given.index, given.to_numpy(object)
     elif np.ma.isMaskedArray(given): values = np.where(np.ma.getmaskarray(given), None, given.data)
     if not isinstance(values, np.ndarray): values = np.array(list(values), object)
     truth = np.array([isinstance(x, (bool, np.bool_)) for x in values.flat], bool)
     names = not truth.any() and not isinstance(given, Mapping)
     wanted = (values.size if names else len(index) if labels is None else len(labels),)
-    if values.shape != wanted: raise ValueError(f"{name} has shape {values.shape}: give {wanted} booleans, or tickers")
+    if values.shape != wanted: raise ValueError(
+        f"{name} has shape {values.shape}: give {wanted} booleans, or tickers")
     out = np.zeros(len(index), bool)
     if names: out[positions(index, name, values)] = True
     elif truth.all():
         out[slice(None) if labels is None else positions(index, name, labels)] = values.astype(bool)
-    else: raise ValueError(f"{name} is {values[k := truth.argmin()]!r} for {(index if labels is None else labels)[k]}: "
-                           "give true or false, or leave it out")
+    else: raise ValueError(
+        f"{name} is {values[k := truth.argmin()]!r} for "
+        f"{(index if labels is None else labels)[k]}: give true or false, or leave it out")
     return out
 
 # %% ../nbs/51_quotes.ipynb #e-closes
 def checked_closes(index, given, weights):
-    "(N,) float64 prior closes; ValueError for one that is no price, or is missing for a stock with a weight."
+    "(N,) float64 prior closes; ValueError for one that is no price, or missing despite a weight."
     x = numbers(index, "prior_close", given)
     bad = ~(np.isfinite(x) & (x > 0)) & ~(np.isnan(x) & (weights == 0))
     if not bad.any(): return read_only(x)
-    raise ValueError(f"prior_close has {bad.sum()} that are missing or not positive, the first {x[bad.argmax()]} of "
-                     f"{index[bad.argmax()]}: give prices, or weight 0 to a stock without one")
+    raise ValueError(f"prior_close has {bad.sum()} that are missing or not positive, the first "
+                     f"{x[bad.argmax()]} of {index[bad.argmax()]}: give prices, or weight 0 to a "
+                     "stock without one")
 
 # %% ../nbs/51_quotes.ipynb #e-returns
 def checked_returns(index, time, prices, returns, prior):
-    "(N,) what was given, in float64, and as float32 returns; or an error that says which number is no price."
-    if (prices is None) == (returns is None): raise ValueError("give prices or returns, one of the two")
+    "(N,) what was given, in float64, and as float32 returns; or an error naming what is no price."
+    if (prices is None) == (returns is None):
+        raise ValueError("give prices or returns, one of the two")
     if prices is not None and prior is None: raise ValueError(
-        "prices say nothing without yesterday's: give LiveDay the prior_close, or decide(time, returns=...)")
+        "prices say nothing without yesterday's: give LiveDay the prior_close, or "
+        "decide(time, returns=...)")
     name, given = ("prices", prices) if returns is None else ("returns", returns)
     x = numbers(index, name, given)
-    with np.errstate(over="ignore"): row = since_prior(x, prior) if returns is None else x.astype(np.float32)
+    with np.errstate(over="ignore"):
+        row = since_prior(x, prior) if returns is None else x.astype(np.float32)
     bad = np.isinf(x) | np.isinf(row) | ((x <= 0) & (returns is None))
     if not bad.any(): return x, row
-    raise ValueError(f"{name} has {bad.sum()} that are not {'positive' if returns is None else 'finite'} numbers at "
-                     f"{time}, the first {x[bad.argmax()]} of {index[bad.argmax()]}: correct it, or leave it out where "
-                     "there is no quote; nothing was decided")
+    raise ValueError(
+        f"{name} has {bad.sum()} that are not {'positive' if returns is None else 'finite'} "
+        f"numbers at {time}, the first {x[bad.argmax()]} of {index[bad.argmax()]}: correct it, or "
+        "leave it out where there is no quote; nothing was decided")
 
 # %% ../nbs/51_quotes.ipynb #e-implausible
 def implausible(
@@ -108,7 +120,8 @@ def implausible(
     max_move: float,         # a share, like 0.3
 ) -> np.ndarray:             # (N,) bool
     "Quotes that are further from the one before than a stock goes."
-    with np.errstate(all="ignore"): move = (1 + row.astype(np.float64)) / (1 + known.astype(np.float64)) - 1
+    with np.errstate(all="ignore"):
+        move = (1 + row.astype(np.float64)) / (1 + known.astype(np.float64)) - 1
     return np.abs(move) > max_move
 
 # %% ../nbs/51_quotes.ipynb #e-stale
@@ -145,22 +158,24 @@ def refuse_disorder(times: list[str]) -> None:
     at = minutes_of(times)
     if at is None or (np.diff(at) > 0).all(): return
     k = (np.diff(at) <= 0).argmax()
-    raise ValueError(f"times are out of order, {times[k + 1]} comes after {times[k]}: give them in the order of the "
-                     "day, the close last")
+    raise ValueError(f"times are out of order, {times[k + 1]} comes after {times[k]}: give them in "
+                     "the order of the day, the close last")
 
 # %% ../nbs/51_quotes.ipynb #e-label
 def zone_of(tz: str | None):
     "The time zone of a name; ValueError where there is none."
     try: return tz if tz is None else ZoneInfo(str(tz))
-    except Exception as e: raise ValueError(f"tz is {tz!r}: give a zone like 'America/New_York'") from e
+    except Exception as e:
+        raise ValueError(f"tz is {tz!r}: give a zone like 'America/New_York'") from e
 
 # %% ../nbs/51_quotes.ipynb #e-label-time-label
 def time_label(time, zone, date) -> str:
-    "A time as the snapshots of a day are called; ValueError for one of another day, or in a zone while there is none."
+    "A snapshot's name for a time; ValueError for another day's, or in a zone while there is none."
     if not isinstance(time, datetime): return str(time).strip()
     if time.tzinfo is None or zone is None: raise ValueError(
-        f"time is {time}, and {'it has no zone' if time.tzinfo is None else 'the day has none'}: give a time with a "
-        "zone, and tz where the day begins, or the name of a snapshot like '10:00'")
+        f"time is {time}, and {'it has no zone' if time.tzinfo is None else 'the day has none'}: "
+        "give a time with a zone, and tz where the day begins, or the name of a snapshot "
+        "like '10:00'")
     time = time.astimezone(zone)
     if date is not None and f"{time:%Y-%m-%d}" != date: raise ValueError(
         f"time is {time}, and the day is {date}: give a time of the day")
@@ -169,30 +184,36 @@ def time_label(time, zone, date) -> str:
 # %% ../nbs/51_quotes.ipynb #e-session
 def _calendar_session(name, date, zone):
     "Open and close of a date in a calendar, as clock times in the zone, or in the calendar's own."
-    if date is None: raise ValueError(f"session is {name!r}, and the day has no date: give date=, or open and close")
+    if date is None: raise ValueError(
+        f"session is {name!r}, and the day has no date: give date=, or open and close")
     with quietly(Warning):
         import exchange_calendars as xcals
         try: cal = xcals.get_calendar(name, start=pd.Timestamp(date) - pd.Timedelta("20D"),
                                       end=pd.Timestamp(date) + pd.Timedelta("20D"))
         except Exception as e: raise ValueError(f"session is {name!r}: {e}") from e
-    if date not in cal.schedule.index: raise ValueError(f"{name} has no session on {date}: give another date")
-    return [f"{cal.schedule.loc[date, k].tz_convert(zone or cal.tz):%H:%M}" for k in ("open", "close")]
+    if date not in cal.schedule.index:
+        raise ValueError(f"{name} has no session on {date}: give another date")
+    return [f"{cal.schedule.loc[date, k].tz_convert(zone or cal.tz):%H:%M}"
+            for k in ("open", "close")]
 
 # %% ../nbs/51_quotes.ipynb #e-session-after-close
 def after_close(
     times: list[str],
-    session,          # open and close like ("09:30", "13:00"), or the name of a calendar; None: not known
+    session,          # open and close like ("09:30", "13:00"), or a calendar's name; None: unknown
     date: str | None,
     zone=None,
 ) -> np.ndarray:      # (T,) bool, snapshots at which nothing can be traded; never the last
-    "The snapshots of a half-day that come after its close. ValueError for times that do not fit the session."
+    "The snapshots after the close of a half-day. ValueError for times that do not fit the session."
     if session is None: return np.zeros(len(times), bool)
-    ends = _calendar_session(session, date, zone) if isinstance(session, str) else [str(x) for x in session]
+    ends = (_calendar_session(session, date, zone) if isinstance(session, str)
+            else [str(x) for x in session])
     span, at = minutes_of(ends), minutes_of(times)
     if span is None or len(span) != 2 or span[0] >= span[1]: raise ValueError(
-        f"session is {session!r}: give open and close, like ('09:30', '16:00'), or a calendar, like 'XNYS'")
-    if at is None: raise ValueError(f"times are {', '.join(times)}, and session needs clock times: leave it out")
+        f"session is {session!r}: give open and close, like ('09:30', '16:00'), or a calendar, "
+        "like 'XNYS'")
+    if at is None: raise ValueError(
+        f"times are {', '.join(times)}, and session needs clock times: leave it out")
     if at[0] <= span[0]: raise ValueError(
-        f"times begin at {times[0]}, and the session is from {ends[0]} to {ends[1]}: give times after its open, on the "
-        "clock of the exchange")
+        f"times begin at {times[0]}, and the session is from {ends[0]} to {ends[1]}: give times "
+        "after its open, on the clock of the exchange")
     return (at > span[1]) & (np.arange(len(at)) < len(at) - 1)

@@ -4,17 +4,15 @@
 
 # %% ../nbs/61_report.ipynb #imports
 from __future__ import annotations
-import html
-import re
-import sys
-import warnings
+import html, re, sys, warnings
 from pathlib import Path
 import numpy as np
 import pandas as pd
 from .evaluate import break_even, compare, daily_payoffs, gain_is_sure
 from .files import write_whole
 from .page import Html, outside_requests, picture, table_html, whole_page
-from .plots import plot_costs, plot_day, plot_exit_times, plot_exposure, plot_hazard, plot_payoff
+from .plots import (plot_costs, plot_day, plot_exit_times, plot_exposure, plot_hazard,
+                                plot_payoff)
 from .runs import Judged, costs_said, holds_walk
 from .significance import deflated_sharpe, in_and_out, market_part
 
@@ -31,7 +29,8 @@ def _bps_said(x):
 def _between(low, high): return "" if np.isnan(low) else f"{_bps_said(low)} to {_bps_said(high)}"
 
 def _chance_said(p):
-    return "not known" if np.isnan(p) else "above 99%" if p > 0.99 else "below 1%" if p < 0.01 else f"{p:.0%}"
+    return ("not known" if np.isnan(p) else "above 99%" if p > 0.99 else "below 1%" if p < 0.01
+            else f"{p:.0%}")
 
 # %% ../nbs/61_report.ipynb #e-verdict
 def verdict(
@@ -39,25 +38,31 @@ def verdict(
     high: float,  # of the gain; nan where there are too few days
 ) -> str:
     "What an interval allows to say."
-    if np.isnan(low): return "With fewer than 10 days there is no interval, and nothing can be concluded."
+    if np.isnan(low):
+        return "With fewer than 10 days there is no interval, and nothing can be concluded."
     if low > 0: return "The whole interval lies above zero."
-    if high < 0: return "The whole interval lies below zero: on these days it would have been better to hold."
+    if high < 0: return ("The whole interval lies below zero: on these days it would have been "
+                         "better to hold.")
     return "The interval holds zero: these days are no evidence of a gain."
 
 # %% ../nbs/61_report.ipynb #e-gain
-def _others(run): return {name: e for name, e in run.policies.items() if name not in ("hold", run.main)}
+def _others(run):
+    return {name: e for name, e in run.policies.items() if name not in ("hold", run.main)}
 
 # %% ../nbs/61_report.ipynb #e-gain-gain-said
 def _gain_said(run, row):
     "The gain and what it is compared with, in sentences."
     days = run.panel.dates
     sure = "" if np.isnan(row.low) else f" (95% interval {_between(row.low, row.high)})"
-    costs = "before any costs" if run.panel.costs is None else f"after costs of {costs_said(run.panel)}"
-    text = (f"The gain over holding to the close was <strong>{_bps_said(row.gain)} basis points per day</strong>{sure},"
-            f" {costs}, on {len(days)} days{' that had not been seen' * bool(run.unseen)}, "
-            f"<span>{days[0]}</span> to <span>{days[-1]}</span>, with the policy <em>{html.escape(run.main)}</em>.")
-    if not np.isnan(row.detectable): text += (f" A true gain of {_bps_said(row.detectable)[1:]} basis points "
-                                              "or more would have been seen on these days with a probability of 80%.")
+    costs = ("before any costs" if run.panel.costs is None
+             else f"after costs of {costs_said(run.panel)}")
+    text = (f"The gain over holding to the close was <strong>{_bps_said(row.gain)} basis points "
+            f"per day</strong>{sure}, {costs}, on {len(days)} days"
+            f"{' that had not been seen' * bool(run.unseen)}, <span>{days[0]}</span> to "
+            f"<span>{days[-1]}</span>, with the policy <em>{html.escape(run.main)}</em>.")
+    if not np.isnan(row.detectable):
+        text += (f" A true gain of {_bps_said(row.detectable)[1:]} basis points or more would have "
+                 "been seen on these days with a probability of 80%.")
     return text
 
 # %% ../nbs/61_report.ipynb #e-beside
@@ -65,26 +70,25 @@ def _daily_gain(run): return run.exits.payoff() - run.policies["hold"].payoff()
 
 # %% ../nbs/61_report.ipynb #e-beside-beside-it
 def _beside_it(run):
-    "What the best of the simple rules gained, what was gained in sample, and what is left after all that was tried."
+    "The gain of the best simple rule, that in sample, and what is left after all that was tried."
     known, text = in_and_out(run.result)["in sample"].get(run.main, np.nan), ""
     if others := _others(run):
         gains = compare(others, run.panel, n_boot=100).gain
-        text += (f"The best of the {len(gains)} simple rules beside it, <em>{html.escape(gains.idxmax())}</em>, "
-                 f"gained {_bps_said(gains.max())}.")
-    if not np.isnan(known): text += f" On the days that it learned from, the policy gained {_bps_said(known)}."
+        text += (f"The best of the {len(gains)} simple rules beside it, "
+                 f"<em>{html.escape(gains.idxmax())}</em>, gained {_bps_said(gains.max())}.")
+    if not np.isnan(known):
+        text += f" On the days that it learned from, the policy gained {_bps_said(known)}."
     if run.result.tried > 1:
         text += f" {run.result.tried} configurations were tried on these days in all"
         sure = deflated_sharpe(_daily_gain(run), run.result.tried)
         text += "." if np.isnan(sure) else (
-            f"; the best of so many without any gain would have had a lower Sharpe ratio with a probability of "
-            f"{_chance_said(sure)} (deflated Sharpe ratio).")
+            f"; the best of so many without any gain would have had a lower Sharpe ratio with a "
+            f"probability of {_chance_said(sure)} (deflated Sharpe ratio).")
     return text
 
 # %% ../nbs/61_report.ipynb #e-headline
-def headline(
-    run: Judged,
-) -> Html:
-    "Gain over holding with its interval, after costs, in a sentence; what to conclude; what not to miss."
+def headline(run: Judged) -> Html:
+    "Gain over holding with its interval, after costs, in a sentence; conclusion; what not to miss."
     row = compare({run.main: run.exits}, run.panel).iloc[0]
     kind = "none" if not row.low > 0 and not row.high < 0 else "good" if row.low > 0 else "bad"
     notes = "".join(f'<p class="note">{html.escape(n)}</p>' for n in run.notes)
@@ -103,10 +107,12 @@ def score_table(
            "gain over holding (bps)": t.gain.map(_bps_said),
            "95% interval": [_between(a, b).replace(" ", "\u00a0") for a, b in zip(t.low, t.high)],
            "smallest detectable gain (bps)": t.detectable.map(lambda x: _bps_said(x).lstrip("+")),
-           "gain in sample (bps)": in_and_out(run.result)["in sample"].reindex(t.index).map(_bps_said),
+           "gain in sample (bps)":
+               in_and_out(run.result)["in sample"].reindex(t.index).map(_bps_said),
            "Sharpe, annual": t.sharpe.map("{:.2f}".format), "days above 0 (%)": share("hit_rate"),
            "worst day (%)": share("worst_day"), "largest fall (%)": share("drawdown")}
-    out, none = pd.DataFrame(out).reset_index(drop=True), [c for c in out if re.search("gain|interval", c)]
+    out, none = (pd.DataFrame(out).reset_index(drop=True),
+                 [c for c in out if re.search("gain|interval", c)])
     out.loc[out.policy == "hold", none] = ""
     return out
 
@@ -114,28 +120,31 @@ def score_table(
 def objective_table(
     run: Judged,
 ) -> pd.DataFrame | None:  # text, one row per policy; None where the payoff alone was trained on
-    "Every policy by the objective that this one was trained on. Raises ValueError for a function of one's own."
+    "Every policy by the objective of the training. Raises ValueError for a function of one's own."
     text = run.about.get("objective", "payoff")
     if text == "payoff": return None
     t = compare(run.policies, run.panel, objective=text)
-    terms = {k.removeprefix("term ") + " (bps)": t[k].map(_bps_said) for k in t if k.startswith("term ")}
-    between = [_between(a, b).replace(" ", "\u00a0") for a, b in zip(t.objective_low, t.objective_high)]
+    terms = {k.removeprefix("term ") + " (bps)": t[k].map(_bps_said)
+             for k in t if k.startswith("term ")}
+    between = [_between(a, b).replace(" ", "\u00a0")
+               for a, b in zip(t.objective_low, t.objective_high)]
     out = pd.DataFrame({"policy": t.index, "worth per day (bps)": t.objective.map(_bps_said),
-                        "gain over holding (bps)": t.objective_gain.map(_bps_said), "95% interval": between}
-                       | terms).reset_index(drop=True)
+                        "gain over holding (bps)": t.objective_gain.map(_bps_said),
+                        "95% interval": between} | terms).reset_index(drop=True)
     out.loc[out.policy == "hold", ["gain over holding (bps)", "95% interval"]] = ""
     return out
 
 # %% ../nbs/61_report.ipynb #e-worth
 def worth(run: Judged) -> Html:
-    "What the days were worth by the objective, as a piece of the page; nothing where that is the payoff."
+    "The days' worth by the objective, as a piece of the page; nothing where that is the payoff."
     try: table = objective_table(run)
-    except ValueError: table = html.escape(f"The policy was trained on {run.about['objective']}, a function of one's "
-                                           "own, and is judged by its payoff here.")
+    except ValueError: table = html.escape(
+        f"The policy was trained on {run.about['objective']}, a function of one's own, and is "
+        "judged by its payoff here.")
     if table is None: return Html("")
     if isinstance(table, str): return Html(f"<p>{table}</p>")
-    return Html(f"<p>The policy was trained on <em>{html.escape(run.about['objective'])}</em>. By that, a term in each "
-                f"of the last columns:</p>{table_html(table)}")
+    return Html(f"<p>The policy was trained on <em>{html.escape(run.about['objective'])}</em>. By "
+                f"that, a term in each of the last columns:</p>{table_html(table)}")
 
 # %% ../nbs/61_report.ipynb #e-trading
 def trading_table(
@@ -145,7 +154,8 @@ def trading_table(
     t, book = compare(run.policies, run.panel, n_boot=100), max((run.panel.weights != 0).sum(), 1)
     return pd.DataFrame({
         "policy": t.index,
-        "positions exited early (%)": [f"{100 * e.early.sum() / book:.0f}" for e in run.policies.values()],
+        "positions exited early (%)": [f"{100 * e.early.sum() / book:.0f}"
+                                       for e in run.policies.values()],
         "traded before the close (% of one side)": (100 * t.turnover).map("{:.1f}".format),
         "costs per day (bps)": (1e4 * t.cost).map("{:.1f}".format),
         "net weight, mean (%)": (100 * t.net).map("{:.1f}".format),
@@ -154,22 +164,21 @@ def trading_table(
 # %% ../nbs/61_report.ipynb #e-monthly
 def monthly_table(
     run: Judged,
-) -> pd.DataFrame:  # one row per month and one for all: days, hold, policy, gain (%), days on which it gained (%)
+) -> pd.DataFrame:  # per month and for all: days, hold, policy, gain (%), days with a gain (%)
     "What was earned in each month."
     P = 100 * daily_payoffs({"hold": run.policies["hold"], "policy": run.exits}, run.panel)
     dated = P.index.dtype.kind == "M"
     names = (P.index.strftime("%Y-%m") if dated else
              [f"days {i + 1} to {min(i + 20, len(P))}" for i in np.arange(len(P)) // 20 * 20])
     P = P.assign(gain=P.policy - P.hold, up=P.policy > P.hold, days=1)
-    def sums(g): return pd.DataFrame({"days": g.days.sum(), "hold (%)": g.hold.sum(), "policy (%)": g.policy.sum(),
-                                      "gain (%)": g.gain.sum(), "days with a gain (%)": 100 * g.up.mean()})
+    def sums(g): return pd.DataFrame({
+        "days": g.days.sum(), "hold (%)": g.hold.sum(), "policy (%)": g.policy.sum(),
+        "gain (%)": g.gain.sum(), "days with a gain (%)": 100 * g.up.mean()})
     out = pd.concat([sums(P.groupby(names, sort=False)), sums(P.groupby(np.full(len(P), "all")))])
     return out.rename_axis("month" if dated else "days")
 
 # %% ../nbs/61_report.ipynb #e-months
-def months(
-    run: Judged,
-) -> Html:
+def months(run: Judged) -> Html:
     "The monthly table as a piece of the page."
     t = monthly_table(run)
     shown = t.assign(**{c: t[c].map(("{:.0f}" if "days" in c else "{:+.2f}").format) for c in t})
@@ -182,20 +191,22 @@ def payoff_picture(run: Judged) -> Html:
         plot_payoff(run.policies, run.panel, ax=above)
         plot_payoff({run.main: run.exits} | _others(run), run.panel, run.policies["hold"], ax=below)
         below.title.set_text("Cumulative payoff beyond holding")
-    return picture(draw, "Cumulative payoff of each policy by date, and what each earned beyond holding", 2, 2.6)
+    return picture(draw, "Cumulative payoff of each policy by date, and what each earned beyond "
+                         "holding", 2, 2.6)
 
 # %% ../nbs/61_report.ipynb #e-cost-picture
 def cost_picture(run: Judged) -> Html:
     "Gain against cost, and the break-even in words."
     even = break_even(run.exits, run.panel)
-    said = ("Costs do not matter here: no more weight is exited early than with holding." if even == np.inf else
-            "There is no gain even without costs." if even <= 0 else
+    said = ("Costs do not matter here: no more weight is exited early than with holding."
+            if even == np.inf else "There is no gain even without costs." if even <= 0 else
             f"The gain is gone at costs of {even:.3g} basis points for an early exit."
-            if gain_is_sure(run.exits, run.policies["hold"]) else "Even where an early exit is free, these days are no "
-            "evidence of a gain: there is no cost to name at which it would be gone.")
+            if gain_is_sure(run.exits, run.policies["hold"]) else
+            "Even where an early exit is free, these days are no evidence of a gain: there is no "
+            "cost to name at which it would be gone.")
     every = {run.main: run.exits} | _others(run)
-    return Html(picture(lambda ax: plot_costs(every, run.panel, ax=ax), "Gain over holding against the cost of an "
-                        f"early exit. {said}") + f"<p>{said}</p>")
+    return Html(picture(lambda ax: plot_costs(every, run.panel, ax=ax), "Gain over holding against "
+                        f"the cost of an early exit. {said}") + f"<p>{said}</p>")
 
 # %% ../nbs/61_report.ipynb #e-exit-picture
 def exit_picture(run: Judged) -> Html:
@@ -203,19 +214,20 @@ def exit_picture(run: Judged) -> Html:
     def draw(above, below):
         plot_exit_times(run.exits, run.panel, above)
         plot_hazard(run.exits, run.panel, ax=below)
-    return picture(draw, "Share of long and short positions that are exited at each snapshot; of those still held, the "
-                         "share that is exited, by group of signal", 2)
+    return picture(draw, "Share of long and short positions that are exited at each snapshot; of "
+                         "those still held, the share that is exited, by group of signal", 2)
 
 # %% ../nbs/61_report.ipynb #e-exposure-picture
 def exposure_picture(run: Judged) -> Html:
     "What is still held through the day, and how much of the gain is the market's."
     part, gain = market_part(run.exits, run.panel), _daily_gain(run)
     beta = "" if np.isnan(part.beta) else f"; the beta of the gain to it is {part.beta:+.2f}"
-    said = (f"Of the gain of {_bps_said(gain.mean())} basis points per day, {_bps_said(part.daily.mean())} come from "
-            f"net exposure to the market, the mean of the book's stocks{beta}. Net weight before the close: from "
-            f"{100 * part.low:+.1f}% to {100 * part.high:+.1f}% of one side's capital, in nine cases of ten.")
-    return Html(picture(lambda ax: plot_exposure(run.exits, run.panel, ax),
-                        "Long, short and net exposure still held after each snapshot") + f"<p>{said}</p>")
+    said = (f"Of the gain of {_bps_said(gain.mean())} basis points per day, "
+            f"{_bps_said(part.daily.mean())} come from net exposure to the market, the mean of the "
+            f"book's stocks{beta}. Net weight before the close: from {100 * part.low:+.1f}% to "
+            f"{100 * part.high:+.1f}% of one side's capital, in nine cases of ten.")
+    return Html(picture(lambda ax: plot_exposure(run.exits, run.panel, ax), "Long, short and net "
+                        "exposure still held after each snapshot") + f"<p>{said}</p>")
 
 # %% ../nbs/61_report.ipynb #e-day-picture
 def day_picture(
@@ -227,8 +239,9 @@ def day_picture(
         gain = run.exits.payoff() - run.policies["hold"].payoff()
         day = int(gain.argsort(kind="stable")[len(gain) // 2])
     one = run.result
-    return picture(lambda ax: plot_day(one.panel, one.exit_steps[run.main][0], day, ax=ax), "Returns of a dozen "
-                   f"positions on {one.panel.dates[day]}, with a dot where each was exited")
+    return picture(lambda ax: plot_day(one.panel, one.exit_steps[run.main][0], day, ax=ax),
+                   f"Returns of a dozen positions on {one.panel.dates[day]}, with a dot where each "
+                   "was exited")
 
 # %% ../nbs/61_report.ipynb #e-left
 def left_out_table(
@@ -237,22 +250,27 @@ def left_out_table(
     "What became of the rows, by reason, with the first case of each."
     from eod_exit_ppo.market import REASONS
     lacking = [c for c in ("of", "fate", "reason", "date", "ticker", "rows") if c not in table]
-    if lacking: raise ValueError(f"the account of the data lacks the column {lacking[0]}: make the panel again")
+    if lacking: raise ValueError(
+        f"the account of the data lacks the column {lacking[0]}: make the panel again")
     t = table.assign(first=table.date.astype(str) + " " + table.ticker.astype(str))
     t = t.groupby(["of", "fate", "reason"], sort=False, observed=True).agg(
-        rows=("rows", "sum"), days=("date", "nunique"), tickers=("ticker", "nunique"), first=("first", "first"))
+        rows=("rows", "sum"), days=("date", "nunique"), tickers=("ticker", "nunique"),
+        first=("first", "first"))
     t = t.reset_index().rename(columns={"of": "table", "first": "first case"})
-    return t.assign(rows=t.rows.map("{:,}".format), meaning=t.reason.astype(str).map(REASONS).fillna(""))
+    return t.assign(rows=t.rows.map("{:,}".format),
+                    meaning=t.reason.astype(str).map(REASONS).fillna(""))
 
 # %% ../nbs/61_report.ipynb #e-data-left-out
 def data_left_out(run: Judged) -> Html:
     "What was left out of the data, as a piece of the page."
     if run.left_out is None:
-        return Html("<p>There is no account of the data: it did not come from bars through this package.</p>")
+        return Html("<p>There is no account of the data: it did not come from bars through this "
+                    "package.</p>")
     bars = run.left_out[run.left_out["of"] == "bars"]
     used, lost = (int(bars.rows[bars.fate == fate].sum()) for fate in ("used", "left out"))
-    return Html(f"<p>Of {used + lost:,} rows of bars, {used:,} were used and {lost:,} left out. This is the account of "
-                f"all the data that the panel was made from.</p>{table_html(left_out_table(run.left_out))}")
+    return Html(f"<p>Of {used + lost:,} rows of bars, {used:,} were used and {lost:,} left out. "
+                "This is the account of all the data that the panel was made from.</p>"
+                f"{table_html(left_out_table(run.left_out))}")
 
 # %% ../nbs/61_report.ipynb #e-settings
 def settings_table(
@@ -261,34 +279,39 @@ def settings_table(
     "Data, folds, seeds and configuration of a run."
     from eod_exit_ppo import __version__
     p, a = run.result.panel, run.about
-    rows = {"days judged": f"{p.D}, {p.dates[0]} to {p.dates[-1]}", "snapshots": ", ".join(p.times), "stocks": p.N,
-            "costs": costs_said(p)}
-    if "trained_on" in a: rows["days learned from"] = "{days}, {first} to {last}".format(**a["trained_on"])
+    rows = {"days judged": f"{p.D}, {p.dates[0]} to {p.dates[-1]}",
+            "snapshots": ", ".join(p.times), "stocks": p.N, "costs": costs_said(p)}
+    if "trained_on" in a:
+        rows["days learned from"] = "{days}, {first} to {last}".format(**a["trained_on"])
     if "splitter" in a: rows["folds"] = f"{len(run.result.folds)}, {a['splitter']}"
     rows |= {k: a[k] for k in ("objective", "limits", "start") if a.get(k)}
     many = len(run.result.exit_steps[run.main])
     rows |= {"seeds": f"{many}, the book split evenly among them" if many > 1 else many,
              "first seed": a.get("seed", "not known"),
              "configurations tried": f"{run.result.tried}, as far as this run knows",
-             "deflated Sharpe ratio": _chance_said(deflated_sharpe(_daily_gain(run), run.result.tried))}
-    rows |= {f"recipe: {k}": v for k, v in a.get("config", {}).items()} | {"version of eod_exit_ppo": __version__}
+             "deflated Sharpe ratio":
+                 _chance_said(deflated_sharpe(_daily_gain(run), run.result.tried))}
+    rows |= ({f"recipe: {k}": v for k, v in a.get("config", {}).items()}
+             | {"version of eod_exit_ppo": __version__})
     return pd.DataFrame({"setting": list(rows), "value": [str(v) for v in rows.values()]})
 
 # %% ../nbs/61_report.ipynb #e-settings-html
 def settings(run: Judged) -> Html:
     "Settings as a piece of the page, with the folds of a walk."
     folds = run.result.folds
-    return Html(table_html(settings_table(run)) + ("" if folds.empty else table_html(folds.reset_index())))
+    return Html(table_html(settings_table(run))
+                + ("" if folds.empty else table_html(folds.reset_index())))
 
 # %% ../nbs/61_report.ipynb #e-tools
-TEMPLATE = Path(__file__).with_name("report_template.ipynb") if "__file__" in globals() else None  # the one that ships
+TEMPLATE = (Path(__file__).with_name("report_template.ipynb") if "__file__" in globals()
+            else None)  # the one that ships
 
 def _tools():
     "The modules that run and print a notebook, or an error that says how to get them."
     try: import ipykernel, jupyter_client, nbclient, nbconvert, nbformat  # noqa: F401
     except ModuleNotFoundError as error: raise ModuleNotFoundError(
-        f"a report needs {error.name}, which this Python does not have: pip install eod_exit_ppo[report]",
-        name=error.name) from None
+        f"a report needs {error.name}, which this Python does not have: pip install "
+        "eod_exit_ppo[report]", name=error.name) from None
     return nbclient, nbconvert, nbformat
 
 # %% ../nbs/61_report.ipynb #e-filled
@@ -297,11 +320,13 @@ def _filled(path, parameters):
     nbformat = _tools()[2]
     if not Path(path).is_file(): raise FileNotFoundError(f"there is no template {path}")
     try: nb = nbformat.read(path, as_version=4)
-    except Exception as error: raise ValueError(f"{path} is not a notebook ({type(error).__name__}): give an .ipynb "
-                                                "file made from the template that ships") from None
+    except Exception as error: raise ValueError(
+        f"{path} is not a notebook ({type(error).__name__}): give an .ipynb file made from the "
+        "template that ships") from None
     here = [c for c in nb.cells if "parameters" in c.metadata.get("tags", [])]
-    if len(here) != 1: raise ValueError(f"{path} has {len(here)} cells with the tag 'parameters': keep exactly one, "
-                                        "it is where the run is named")
+    if len(here) != 1: raise ValueError(
+        f"{path} has {len(here)} cells with the tag 'parameters': keep exactly one, it is where "
+        "the run is named")
     here[0].source = "\n".join(f"{k} = {v!r}" for k, v in parameters.items())
     for cell in nb.cells:
         if cell.cell_type == "code": cell.outputs, cell.execution_count = [], None
@@ -314,8 +339,9 @@ def _kernel_manager():
     from jupyter_client.manager import AsyncKernelManager
     class ThisPython(KernelSpecManager):
         def get_kernel_spec(self, kernel_name):
-            return KernelSpec(argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-                              display_name="Python", language="python")
+            return KernelSpec(
+                argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+                display_name="Python", language="python")
     class Manager(AsyncKernelManager):
         def __init__(self, **kw): super().__init__(**{**kw, "kernel_spec_manager": ThisPython()})
     return Manager
@@ -324,18 +350,20 @@ def _kernel_manager():
 def _execute(nb, name):
     "Run a notebook in place; ValueError with what its cell said where one fails."
     nbclient = _tools()[0]
-    client = nbclient.NotebookClient(nb, timeout=None, kernel_manager_class=_kernel_manager(), record_timing=False,
-                                     store_widget_state=False, extra_arguments=["--log-level=CRITICAL"],
-                                     resources={"metadata": {"path": str(Path.cwd())}})
+    client = nbclient.NotebookClient(
+        nb, timeout=None, kernel_manager_class=_kernel_manager(), record_timing=False,
+        store_widget_state=False, extra_arguments=["--log-level=CRITICAL"],
+        resources={"metadata": {"path": str(Path.cwd())}})
     try: client.execute()
     except nbclient.exceptions.CellExecutionError as error:
-        k = next(i for i, c in enumerate(nb.cells) if any(o.output_type == "error" for o in c.get("outputs", ())))
+        k = next(i for i, c in enumerate(nb.cells)
+                 if any(o.output_type == "error" for o in c.get("outputs", ())))
         if "open_run(" in nb.cells[k].source: raise ValueError(error.evalue) from None
         raise ValueError(f"cell {k + 1} of {name} failed: {error.ename}: {error.evalue}") from None
 
 # %% ../nbs/61_report.ipynb #e-run-notebook-take-stderr
 def _take_stderr(nb):
-    "What the cells wrote to stderr, taken out of their outputs: it concerns the maker of the report, not its reader."
+    "What the cells wrote to stderr, taken out of their outputs: for the maker, not for the reader."
     said = []
     for cell in nb.cells:
         if cell.cell_type != "code": continue
@@ -345,14 +373,17 @@ def _take_stderr(nb):
 
 # %% ../nbs/61_report.ipynb #e-printed
 def _printed(nb, template, title):
-    "The page that a notebook makes, once it has run; ValueError where that would load something from outside."
-    print_out = _tools()[1].HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True,
-                                         exclude_output_prompt=True, exclude_anchor_links=True, embed_images=True)
-    body, _ = print_out.from_notebook_node(nb, resources={"metadata": {"path": str(template.absolute().parent)}})
+    "The page of a notebook that has run; ValueError where it would load something from outside."
+    print_out = _tools()[1].HTMLExporter(
+        template_name="basic", exclude_input=True, exclude_input_prompt=True,
+        exclude_output_prompt=True, exclude_anchor_links=True, embed_images=True)
+    body, _ = print_out.from_notebook_node(
+        nb, resources={"metadata": {"path": str(template.absolute().parent)}})
     page = whole_page(body, title)
     if not (loads := outside_requests(page)): return page
     raise ValueError(f"{template.name} makes a page that would load {loads[0]}"
-                     f"{f' and {len(loads) - 1} more' * (len(loads) > 1)}: put it into the page; nothing was written")
+                     f"{f' and {len(loads) - 1} more' * (len(loads) > 1)}: put it into the page; "
+                     "nothing was written")
 
 # %% ../nbs/61_report.ipynb #e-make
 def make_report(
@@ -366,19 +397,21 @@ def make_report(
     template: Path | None = None,       # a notebook edited from the one that ships; None: that one
     keep_notebook: Path | None = None,  # also keep the notebook that was run
 ) -> None:
-    """Write one HTML file that tells what a run has earned; nothing is written where something fails.
+    """Write what a run has earned as one HTML file; nothing is written where something fails.
 
-    Raises ValueError for what `open_run` refuses, a cell that fails, and a page that would load something from outside;
-    ModuleNotFoundError where the extra `report` is not installed."""
+    Raises ValueError for what `open_run` refuses, a cell that fails, and a page that would load
+    something from outside; ModuleNotFoundError where the extra `report` is not installed."""
     nbformat = _tools()[2]
     holds_walk(Path(run), panel)
     def whole(p): return None if p is None else str(Path(p).absolute())
     def cost(c): return whole(c) if isinstance(c, (str, Path)) and Path(c).is_file() else c
     template = TEMPLATE if template is None else Path(template)
-    nb = _filled(template, dict(run=whole(run), panel=whole(panel), last_days=last_days, cost_bps=cost(cost_bps),
-                                close_bps=cost(close_bps)))
+    nb = _filled(template, dict(run=whole(run), panel=whole(panel), last_days=last_days,
+                                cost_bps=cost(cost_bps), close_bps=cost(close_bps)))
     _execute(nb, template.name)
-    aside, page = _take_stderr(nb), _printed(nb, template, f"{Path(run).name}: exits before the close")
+    aside, page = (_take_stderr(nb),
+                   _printed(nb, template, f"{Path(run).name}: exits before the close"))
     if aside: warnings.warn(f"while {template.name} was run: {aside}", UserWarning, stacklevel=2)
-    if keep_notebook is not None: write_whole(keep_notebook, lambda f: f.write((nbformat.writes(nb) + "\n").encode()))
+    if keep_notebook is not None:
+        write_whole(keep_notebook, lambda f: f.write((nbformat.writes(nb) + "\n").encode()))
     write_whole(out, lambda f: f.write(page.encode()))

@@ -18,39 +18,14 @@ from .data import IntradayPanel
 from .exits import may_act, net_marks
 from .features import FeatureSet
 from .limits import Book, Limits, ticker_rank
-from .model import ExitHead, FoldedNet, bernoulli_entropy, bernoulli_logp, check_width, row_heads
+from .model import (ExitHead, FoldedNet, StartRule, bernoulli_entropy, bernoulli_logp,
+                                check_width, row_heads)
 from .objective import PAYOFF, exited_shares
 from .weights import normalize_neutral
 
 # %% auto #0
-__all__ = ['StartRule', 'Days', 'spans', 'chunk_rows', 'at_step', 'score', 'walk', 'Rollout', 'draw_actors', 'sub_books',
-           'rollout', 'greedy_exits', 'exit_chances']
-
-# %% ../nbs/22_rollout.ipynb #e-start
-@dataclass(frozen=True, eq=False)
-class StartRule:
-    "A `LevelRule` as the logits of exiting from which a network starts: scale * advantage / unit."
-    rule: object   # has advantage(panel) -> (D, T, N), above 0 where it exits
-    unit: float    # a return of this size counts as 1
-    scale: float   # how surely a fresh policy follows the rule
-
-    @classmethod
-    def of(cls, start, train: IntradayPanel | None, unit: float, scale: float) -> StartRule | None:
-        "From a rule, or from a function that fits one on the training days. TypeError for anything else."
-        if start is None or isinstance(start, cls): return start
-        if callable(start) and not isinstance(start, type) and not hasattr(start, "advantage"): start = start(train)
-        if isinstance(start, type) or not hasattr(start, "advantage"): raise TypeError(
-            f"start is {start if isinstance(start, type) else type(start).__name__}: give a LevelRule, such as "
-            "LeastSquaresMC.fit(panel), or a function that fits one, such as LeastSquaresMC.fit")
-        return cls(start, unit, scale)
-
-    def logits(self, panel: IntradayPanel) -> np.ndarray:
-        "(D, T, N) float64, within +-30. Raises ValueError for an advantage of another shape or with NaN."
-        advantage = np.asarray(self.rule.advantage(panel), np.float64)
-        if advantage.shape != panel.shape or np.isnan(advantage).any(): raise ValueError(
-            f"start: {type(self.rule).__name__}.advantage gives shape {advantage.shape} with "
-            f"{int(np.isnan(advantage).sum())} NaN: give (D, T, N) = {panel.shape} numbers")
-        return np.clip(self.scale * advantage / self.unit, -30, 30)
+__all__ = ['Days', 'spans', 'chunk_rows', 'at_step', 'score', 'walk', 'Rollout', 'draw_actors', 'sub_books', 'rollout',
+           'greedy_exits', 'exit_chances']
 
 # %% ../nbs/22_rollout.ipynb #e-days
 @dataclass(frozen=True)
@@ -73,16 +48,18 @@ class Days:
         features: FeatureSet,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,  # of the features; decisions are taken in float64
-        t: int | None = None,                # only this snapshot's features, at every snapshot; None: each its own
+        t: int | None = None,                # this one's features throughout; None: each its own
         start: StartRule | None = None,      # a rule that the network adds to
     ) -> Days:
-        "Features, masks, weights and marks of all days of a panel; in bfloat16 only the features of the stocks."
+        "Features, masks, weights and marks of a panel's days; in bfloat16 only stocks' features."
         stock, context = features(panel) if t is None else features.at(panel, t)
         def tensor(a):  # shared where torch allows it: nothing writes into it
-            return torch.from_numpy(a if a.flags.writeable and a.flags.c_contiguous else np.array(a)).to(device)
+            return torch.from_numpy(
+                a if a.flags.writeable and a.flags.c_contiguous else np.array(a)).to(device)
         book = torch.float32 if dtype == torch.bfloat16 else dtype
         stock, context = tensor(stock).to(dtype), tensor(context).to(book)
-        if t is not None: stock, context = (x.expand(-1, panel.T, *x.shape[2:]) for x in (stock, context))
+        if t is not None:
+            stock, context = (x.expand(-1, panel.T, *x.shape[2:]) for x in (stock, context))
         return cls(stock, context, tensor(may_act(panel)), tensor(normalize_neutral(panel.weights)),
                    tensor(net_marks(panel)), tensor(panel.members), features.per_side,
                    ticker_rank(panel).to(device).expand(panel.D, -1),
@@ -128,7 +105,7 @@ def state(
 # %% ../nbs/22_rollout.ipynb #e-start-of
 @patch
 def start_of(self: Days, t: int, cell: torch.Tensor) -> torch.Tensor | None:
-    "(R,) the logits that the network adds to, at these places of (B, N); None where it starts from nothing."
+    "(R,) the logits that the network adds to, at these places of (B, N); None if there are none."
     return None if self.start is None else self.start[:, t].flatten()[cell]
 
 # %% ../nbs/22_rollout.ipynb #e-spans
@@ -137,8 +114,7 @@ def spans(
     max_rows: int,          # rows at once, unless a single step has more
 ) -> Iterator[tuple[int, int, int, int]]:  # first step, last step + 1, first row, last row + 1
     "Consecutive steps whose rows together are few enough; a run of steps without rows is left out."
-    at, S = offsets.tolist(), len(offsets) - 1
-    i = 0
+    at, i, S = offsets.tolist(), 0, len(offsets) - 1
     while i < S:
         j = i + 1
         while j < S and at[j + 1] - at[i] <= max_rows: j += 1
@@ -155,13 +131,12 @@ def chunk_rows(
 
 # %% ../nbs/22_rollout.ipynb #e-onehot
 def at_step(
-    step: torch.Tensor,  # (R,) int
-    first: int,
-    last: int,           # exclusive
+    step: torch.Tensor,     # (R,) int
+    first: int, last: int,  # exclusive
     dtype: torch.dtype,
-    widest: int = 32,    # one-hot up to so many steps
-) -> torch.Tensor:       # (R, last - first) one-hot, or (R,) int
-    "Which of the steps first..last-1 each row belongs to, one-hot or as positions, as `row_heads` takes them."
+    widest: int = 32,       # one-hot up to so many steps
+) -> torch.Tensor:          # (R, last - first) one-hot, or (R,) int
+    "The step in first..last-1 that each row belongs to, one-hot or as positions, for `row_heads`."
     if last - first > widest: return step - first
     hot = torch.zeros(len(step), last - first, dtype=dtype, device=step.device)
     return hot.scatter_(1, (step - first)[:, None], 1)
@@ -191,7 +166,7 @@ class Step(NamedTuple):
     cell: torch.Tensor       # (R,) int, places in (B, N) of the stocks that could act
     stock: torch.Tensor      # (R, F)
     out: torch.Tensor        # (R, K) the heads side by side, the start added
-    start: torch.Tensor | None  # (R,) what the network's logits are added to: a rule's, and the answer to the net
+    start: torch.Tensor | None  # (R,) logits to add to: a rule's, and the answer to the net
     wishes: torch.Tensor     # (R,) bool, what was wished for
     exits: torch.Tensor      # (R,) bool, what is exited
 
@@ -199,18 +174,18 @@ class Step(NamedTuple):
 def _check_widths(net, days):
     "Raise ValueError where the features are not as many as the network takes."
     check_width("stock features", days.stock, len(net.own), "those it was made for")
-    check_width("context", days.context, net.ctx1[0].shape[1] - 3, "its own less exited long, exited short and time")
+    check_width("context", days.context, net.ctx1[0].shape[1] - 3,
+                "its own less exited long, exited short and time")
 
 # %% ../nbs/22_rollout.ipynb #e-walk-on
 def walk(
-    net: FoldedNet,
-    days: Days,
+    net: FoldedNet, days: Days,
     book: Book,              # of these days, in their current state
-    uniform: Callable[[int], torch.Tensor] | None = None,  # t -> (B, N) numbers in [0, 1) to draw with; None: greedy
-    sampled: Callable[[int], torch.Tensor] | None = None,  # t -> (B, N) bool, the stocks that may act at t; None: all
+    uniform: Callable[[int], torch.Tensor] | None = None,  # t -> (B, N) draws, [0, 1); None: greedy
+    sampled: Callable[[int], torch.Tensor] | None = None,  # t -> (B, N) bool, may act; None: all
     balance: float = 0.0,    # how strongly exits answer to the net exposure that they leave
 ) -> Iterator[Step]:
-    "All days in lockstep: at each snapshot yields what was seen and decided. ValueError where widths do not fit."
+    "All days in lockstep: what was seen and decided at each snapshot. ValueError for wrong widths."
     B, T, N = days.may_act.shape
     _check_widths(net, days)
     for t in range(T):
@@ -224,7 +199,8 @@ def walk(
         start, u = days.start_of(t, cell), None if uniform is None else uniform(t)
         if start is not None: out[:, at] += start
         if balance:
-            answer = answer_to_net(whole(out[:, at]), u, acts, book.held, days.weight, balance).to(out).flatten()[cell]
+            answer = answer_to_net(whole(out[:, at]), u, acts, book.held, days.weight, balance)
+            answer = answer.to(out).flatten()[cell]
             out[:, at] += answer
             start = answer if start is None else start + answer
         logit = net.by_name(out)["logit"]
@@ -235,19 +211,19 @@ def walk(
 # %% ../nbs/22_rollout.ipynb #e-rollclass
 @dataclass
 class Rollout:
-    "Days as a policy simulated them, step by step; a step is a day at a snapshot, step t*B + b being day b at t."
+    "Days as a policy simulated them; a step is a day at a snapshot, step t*B + b being day b at t."
     context: torch.Tensor    # (S, C+3) what the book looked like; S = T*B
     stock: torch.Tensor      # (R, F) one row per stock that could act, in the order of the steps
     cell: torch.Tensor       # (R,) int, the row's place in a (T, B, N) array
     action: torch.Tensor     # (R,) 1 where an exit was wished for, 0 hold: what was drawn
-    exited: torch.Tensor     # (R,) bool, the wishes that came true: all of them, unless there are limits
+    exited: torch.Tensor     # (R,) bool, the wishes that came true: all, unless there are limits
     logp: torch.Tensor       # (R,) log-probability of the action
     entropy: torch.Tensor    # (R,) of the Bernoulli
     book_value: torch.Tensor          # (S,) value of the whole book
     stock_value: torch.Tensor | None  # (R,) value of each stock, if the network has one
     exit_step: torch.Tensor  # (B, N) int
     days: Days
-    start: torch.Tensor | None = None  # (R,) logits that the network adds to: a rule's, and the answer to the net
+    start: torch.Tensor | None = None  # (R,) logits to add to: a rule's, and the answer to the net
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -277,7 +253,7 @@ def dense(self: Rollout, rows: torch.Tensor) -> torch.Tensor:
 
 @patch
 def per_step(self: Rollout, rows: torch.Tensor) -> torch.Tensor:
-    "(S,) the rows of each step summed: the joint log-probability, or the summed entropy, of a book."
+    "(S,) the rows of each step summed: the joint log-probability, or the entropy, of a book."
     return rows.new_zeros(len(self.context)).index_add_(0, self.step, rows)
 
 # %% ../nbs/22_rollout.ipynb #e-roll-worth
@@ -320,7 +296,8 @@ def draw_actors(
     generator: torch.Generator,
 ) -> torch.Tensor:  # (B, N) bool, `how_many` True per day
     "A fresh subsample of the stocks for each day, without replacement."
-    keys = torch.rand(n_days, n_stocks, dtype=torch.float32, generator=generator, device=generator.device)
+    keys = torch.rand(n_days, n_stocks, dtype=torch.float32, generator=generator,
+                      device=generator.device)
     chosen = torch.zeros_like(keys, dtype=torch.bool)
     return chosen.scatter_(1, keys.topk(how_many, 1).indices, True)
 
@@ -330,18 +307,19 @@ def sub_books(
     size: int | None,            # so many stocks of each; None, or N or more: the days as they are
     generator: torch.Generator,  # draws them, without replacement
 ) -> Days:                       # B days of `size` stocks
-    "A book of its own from some stocks of each day, its weights normalized again; ValueError for a size below 1."
-    if size is not None and size < 1: raise ValueError(f"stock_subsample is {size}: give at least 1, or None for all")
+    "A book of some stocks of each day, weights normalized again; ValueError for a size below 1."
     if size is None or size >= days.weight.shape[1]: return days
-    keys = torch.rand(days.weight.shape, dtype=torch.float32, generator=generator, device=days.weight.device)
+    if size < 1: raise ValueError(f"stock_subsample is {size}: give at least 1, or None for all")
+    keys = torch.rand(days.weight.shape, dtype=torch.float32, generator=generator,
+                      device=days.weight.device)
     at = keys.topk(size, 1).indices.sort(1).values
     def pick(x): return torch.take_along_dim(x, at[:, None], 2)
     w = days.weight.gather(1, at)
     long, short = w.clamp(min=0), w.clamp(max=0)
     w = sum(side / side.abs().sum(1, keepdim=True).clamp(min=1e-30) for side in (long, short))
-    return replace(days, stock=torch.take_along_dim(days.stock, at[:, None, :, None], 2), may_act=pick(days.may_act),
-                   mark=pick(days.mark), weight=w, member=days.member.gather(1, at),
-                   rank=days.rank.gather(1, at),
+    return replace(days, stock=torch.take_along_dim(days.stock, at[:, None, :, None], 2),
+                   may_act=pick(days.may_act), mark=pick(days.mark), weight=w,
+                   member=days.member.gather(1, at), rank=days.rank.gather(1, at),
                    start=None if days.start is None else pick(days.start))
 
 # %% ../nbs/22_rollout.ipynb #e-rollout
@@ -350,32 +328,33 @@ def rollout(
     net: FoldedNet,
     days: Days,                          # B days
     generator: torch.Generator,          # draws the subsamples and the actions
-    stock_subsample: int | None = None,  # only so many stocks, drawn anew at every step, may act; None: all
+    stock_subsample: int | None = None,  # only so many stocks, drawn at each step, act; None: all
     limits: Limits | None = None,        # of the book: the wish is the action, what fits is exited
-    balance: float = 0.0,                # how strongly exits answer to the net exposure that they leave
+    balance: float = 0.0,                # how strongly exits answer to the net that they leave
 ) -> Rollout:
-    "Simulate days in lockstep, each stock's exit a Bernoulli draw; ValueError for an empty subsample."
-    if stock_subsample is not None and stock_subsample < 1:
-        raise ValueError(f"stock_subsample is {stock_subsample}: give at least 1, or None to let all stocks act")
-    B, T, N = days.may_act.shape
-    def uniform(t): return torch.rand(B, N, dtype=torch.float32, generator=generator, device=days.stock.device)
+    "Simulate days in lockstep, each exit a Bernoulli draw; ValueError for an empty subsample."
+    if stock_subsample is not None and stock_subsample < 1: raise ValueError(
+        f"stock_subsample is {stock_subsample}: give at least 1, or None to let all stocks act")
+    (B, N), device = days.weight.shape, days.stock.device
+    def uniform(t): return torch.rand(B, N, dtype=torch.float32, generator=generator, device=device)
     def sampled(t): return draw_actors(B, N, stock_subsample, generator)
     few = stock_subsample is not None and stock_subsample < N
     book = Book(days.may_act, None, limits, days.weight, days.rank)
-    return _record(net, days, book, list(walk(net, days, book, uniform, sampled if few else None, balance)))
+    steps = walk(net, days, book, uniform, sampled if few else None, balance)
+    return _record(net, days, book, list(steps))
 
 # %% ../nbs/22_rollout.ipynb #e-record
 def _record(net: FoldedNet, days: Days, book: Book, steps: list[Step]) -> Rollout:
     "The steps of a walk side by side, with what follows from them."
-    B, T, N = days.may_act.shape
     def rows(key): return torch.cat([getattr(s, key) for s in steps])
-    out = net.by_name(rows("out"))
+    out, cells = net.by_name(rows("out")), days.weight.numel()
     logit = out["logit"]
     action = rows("wishes").to(logit.dtype)
     return Rollout(
-        context=rows("context"), stock=rows("stock"), cell=torch.cat([s.cell + s.t * B * N for s in steps]),
-        action=action, exited=rows("exits"), logp=bernoulli_logp(logit, action), entropy=bernoulli_entropy(logit),
-        book_value=net.value(rows("embedding")), stock_value=out.get("value"), exit_step=book.exit_step, days=days,
+        context=rows("context"), stock=rows("stock"), action=action, exited=rows("exits"),
+        cell=torch.cat([s.cell + s.t * cells for s in steps]), exit_step=book.exit_step, days=days,
+        logp=bernoulli_logp(logit, action), entropy=bernoulli_entropy(logit),
+        book_value=net.value(rows("embedding")), stock_value=out.get("value"),
         start=None if steps[0].start is None else rows("start"))
 
 # %% ../nbs/22_rollout.ipynb #e-greedy
@@ -384,10 +363,10 @@ def greedy_exits(
     net: FoldedNet,
     days: Days,     # B days
     limits: Limits | None = None,
-    uniform: Callable[[int], torch.Tensor] | None = None,  # t -> (B, N) numbers in [0, 1) to draw with; None: greedy
+    uniform: Callable[[int], torch.Tensor] | None = None,  # t -> (B, N) draws, [0, 1); None: greedy
     balance: float = 0.0,  # how strongly exits answer to the net exposure that they leave
 ) -> torch.Tensor:  # (B, N) int64
-    "Exit where the head wishes for it, at a probability over 0.5, or by chance; what is still held exits at T-1."
+    "Exit where the head wishes, at a probability over 0.5 or by chance; what is held exits at T-1."
     book = Book(days.may_act, None, limits, days.weight, days.rank)
     for _ in walk(net, days, book, uniform, None, balance): pass
     return book.exit_step
@@ -399,10 +378,10 @@ def exit_chances(
     days: Days,          # B days, their features at t at least
     held: torch.Tensor,  # (B, N) bool, what has not been exited
     t: int,              # snapshot
-    uniform: torch.Tensor | None = None,  # (B, N) numbers that the exits are drawn with; None: greedy
+    uniform: torch.Tensor | None = None,  # (B, N) numbers that exits are drawn with; None: greedy
     balance: float = 0.0,  # how strongly exits answer to the net exposure that they leave
 ) -> torch.Tensor:       # (B, N) probability of exiting, 0 for a stock that cannot act
-    "What the network makes of one snapshot of a book in any state; ValueError where widths do not fit."
+    "What the network makes of a book in any state at one snapshot; ValueError for wrong widths."
     _check_widths(net, days)
     book, acts = net.per_step(net.embed(days.state(held, t))), days.may_act[:, t] & held
     at, logit = net.names.index("logit"), book.new_full(held.shape, -math.inf)
@@ -411,7 +390,7 @@ def exit_chances(
         cell = acts[k].nonzero()[:, 0]
         if not len(cell): continue
         rows = days.stock[k, t].index_select(0, cell).split(2048)  # that stay in a core's cache
-        first = [torch.addmm(book[k, :, None], own, x.t()).relu_() for x in rows]  # (H, R): stocks last are sooner
+        first = [torch.addmm(book[k, :, None], own, x.t()).relu_() for x in rows]  # (H, R): faster
         second = [torch.addmm(net.b2[:, None], w2, h).relu_().t().mv(w_logit) for h in first]
         start = 0 if days.start is None else days.start[k, t, cell]
         logit[k, cell] = torch.cat(second) + net.b_head[at] + start

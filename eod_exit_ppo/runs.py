@@ -4,8 +4,7 @@
 
 # %% ../nbs/60_runs.ipynb #imports
 from __future__ import annotations
-import fnmatch
-import json
+import fnmatch, json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
@@ -32,22 +31,25 @@ __all__ = ['BASELINES', 'RUN_FILES', 'read_panel', 'charge', 'costs_said', 'best
 
 # %% ../nbs/60_runs.ipynb #e-read-panel
 def read_panel(
-    path: Path,      # a folder that `IntradayPanel.save` wrote, or a table: one row per day, snapshot and stock
+    path: Path,      # a folder of `IntradayPanel.save`, or a table by day, snapshot and stock
 ) -> IntradayPanel:
-    "The panel in a folder or file. Raises what `read_table`, `IntradayPanel.load` and `from_frame` raise."
-    return IntradayPanel.load(path) if Path(path).is_dir() else IntradayPanel.from_frame(read_table(path))
+    "The panel in a folder or file; errors of `read_table`, `IntradayPanel.load` and `from_frame`."
+    return (IntradayPanel.load(path) if Path(path).is_dir()
+            else IntradayPanel.from_frame(read_table(path)))
 
 # %% ../nbs/60_runs.ipynb #e-by-ticker
 def table_by_ticker(name: str, path: Path, *columns: str) -> pd.DataFrame:
-    "A file with these columns by ticker, as text; ValueError naming argument and file for what it lacks or has twice."
+    "A file by ticker, as text; ValueError naming argument and file for what it lacks or has twice."
     table, file = read_table(path), f"{name}: {Path(path).name}"
     lacking = [c for c in ("ticker", *columns) if c not in table]
-    if lacking: raise ValueError(f"{file} lacks the column {lacking[0]}: give {', '.join(('ticker', *columns))}")
+    if lacking: raise ValueError(
+        f"{file} lacks the column {lacking[0]}: give {', '.join(('ticker', *columns))}")
     if not len(table): raise ValueError(f"{file} has no rows: give one per stock")
     none, tickers = table.ticker.isna(), pd.Index([str(t) for t in table.ticker], name="ticker")
-    if none.any(): raise ValueError(f"{file} has no ticker in row {none.argmax()}: name every stock")
-    if not tickers.is_unique:
-        raise ValueError(f"{file} has {tickers[tickers.duplicated()][0]} twice: give each ticker once")
+    if none.any():
+        raise ValueError(f"{file} has no ticker in row {none.argmax()}: name every stock")
+    if not tickers.is_unique: raise ValueError(
+        f"{file} has {tickers[tickers.duplicated()][0]} twice: give each ticker once")
     return table.drop(columns="ticker").set_axis(tickers)
 
 # %% ../nbs/60_runs.ipynb #e-cost
@@ -57,21 +59,23 @@ def _cost(name, given):
     try: return float(str(given))
     except ValueError: pass
     if Path(given).is_file(): return table_by_ticker(name, given, "bps").bps
-    raise ValueError(f"{name} is {str(given)!r}: give basis points, or a file with the columns ticker and bps")
+    raise ValueError(f"{name} is {str(given)!r}: give basis points, or a file with the "
+                     "columns ticker and bps")
 
 # %% ../nbs/60_runs.ipynb #e-charge
 def charge(
     panel: IntradayPanel,
-    cost_bps=None,   # of an early exit: basis points, by ticker or for all, or a file of ticker and bps; None: as it is
+    cost_bps=None,   # of an early exit: one, by ticker, or a file of ticker and bps; None: as it is
     close_bps=None,  # of the exit at the close, likewise
-    record: Mapping | None = None,  # of the policy's run: its costs, where none are given and the panel has none
+    record: Mapping | None = None,  # of the policy's run: for costs neither given nor in the panel
 ) -> IntradayPanel:
-    "The panel with other costs. Raises ValueError for costs that make no sense, or that the record doesn't tell."
+    "The panel with other costs; ValueError for costs that make no sense or that the record lacks."
     if cost_bps is None and close_bps is None:
         trained = (record or {}).get("costs_bps")
         if panel.costs is not None or not trained: return panel
-        if None in trained.values(): raise ValueError("the run was trained with costs that differ among stocks, and "
-                                                      "the panel has none: give it the same costs")
+        if None in trained.values(): raise ValueError(
+            "the run was trained with costs that differ among stocks, and the panel has none: "
+            "give it the same costs")
         cost_bps, close_bps = trained["early"], trained["close"]
     own = np.zeros((2, panel.N)) if panel.costs is None else 1e4 * panel.costs.astype(np.float64)
     given = _cost("cost_bps", cost_bps), _cost("close_bps", close_bps)
@@ -91,24 +95,28 @@ def best_fixed_exit(
     objective: Term = PAYOFF, # what a day is worth
 ) -> ExitAt:
     "Exit everything at the snapshot that was best on the training days."
-    return ExitAt(int(np.argmax([objective(Exits.of(train, ExitAt(k))).mean() for k in range(train.T)])))
+    return ExitAt(int(np.argmax([objective(Exits.of(train, ExitAt(k))).mean()
+                                 for k in range(train.T)])))
 
-BASELINES = {"threshold": Threshold.fit, "least squares": LeastSquaresMC.fit, "best fixed exit": best_fixed_exit}
+BASELINES = {"threshold": Threshold.fit, "least squares": LeastSquaresMC.fit,
+             "best fixed exit": best_fixed_exit}
 
 # %% ../nbs/60_runs.ipynb #e-check-out
-RUN_FILES = ("agent.pt", "config.json", "history.csv", "history.png")  # of a run; the first shows that it is one
+RUN_FILES = ("agent.pt", "config.json", "history.csv", "history.png")  # a run's; the first marks it
 
 def check_out(
     out: Path,         # the folder to be
     overwrite: bool,   # may an older one be replaced?
-    holds: tuple = RUN_FILES,  # patterns of the files that may go with it; the first is there in any case
+    holds: tuple = RUN_FILES,  # patterns of files that may go with it; the first is always there
     what: str = "run",
 ) -> None:
     "Raise ValueError where the folder cannot be written."
     if not out.exists(): return
     if not out.is_dir(): raise ValueError(f"{out} is a file: give a folder")
-    other = sorted(p.name for p in out.iterdir() if not any(fnmatch.fnmatch(p.name, k) for k in holds))
-    if other: raise ValueError(f"{out} holds {other[0]}, which is no part of a {what}: give another folder")
+    other = sorted(p.name for p in out.iterdir()
+                   if not any(fnmatch.fnmatch(p.name, k) for k in holds))
+    if other: raise ValueError(
+        f"{out} holds {other[0]}, which is no part of a {what}: give another folder")
     if (out / holds[0]).exists() and not overwrite:
         raise ValueError(f"{out} holds a {what} already: give another folder, or --overwrite")
 
@@ -116,11 +124,14 @@ def check_out(
 def _record_of(agent):
     "What a run says about itself; costs are None where they differ among stocks."
     def days(p): return {"days": p.D, "first": str(p.dates[0]), "last": str(p.dates[-1])}
-    costs = np.zeros((2, 1)) if agent.panel.costs is None else 1e4 * agent.panel.costs.astype(np.float64)
-    costs = {k: round(float(c[0]), 6) if np.ptp(c) == 0 else None for k, c in zip(("early", "close"), costs)}
+    costs = (np.zeros((2, 1)) if agent.panel.costs is None
+             else 1e4 * agent.panel.costs.astype(np.float64))
+    costs = {k: round(float(c[0]), 6) if np.ptp(c) == 0 else None
+             for k, c in zip(("early", "close"), costs)}
     return dict(config=asdict(agent.config), seed=agent.seed, epochs_done=len(agent.history),
-                trained_on=days(agent.panel), judged_on=days(agent.eval_panel), snapshots=agent.panel.times.tolist(),
-                costs_bps=costs, objective=repr(agent.objective), limits=agent.limits and asdict(agent.limits))
+                trained_on=days(agent.panel), judged_on=days(agent.eval_panel),
+                snapshots=agent.panel.times.tolist(), costs_bps=costs,
+                objective=repr(agent.objective), limits=agent.limits and asdict(agent.limits))
 
 # %% ../nbs/60_runs.ipynb #e-write-run
 def write_run(
@@ -130,7 +141,8 @@ def write_run(
     "config.json, history.csv, agent.pt and history.png, all of them or nothing."
     with new_folder(out) as part:
         agent.save(part / "agent.pt")  # makes the folder
-        (part / "config.json").write_text(json.dumps(_record_of(agent), indent=2) + "\n", encoding="utf-8")
+        (part / "config.json").write_text(json.dumps(_record_of(agent), indent=2) + "\n",
+                                          encoding="utf-8")
         (part / "history.csv").write_text(agent.history.to_csv(), encoding="utf-8")
         if not len(agent.history): return
         import matplotlib.pyplot as plt
@@ -140,11 +152,12 @@ def write_run(
 
 # %% ../nbs/60_runs.ipynb #e-flags-of
 def flags_of(table: pd.DataFrame, column: str, path: Path) -> pd.Series | None:
-    "A column of true and false by ticker, None where there is none; ValueError for anything else in it."
+    "A column of true and false by ticker, None without one; ValueError for anything else in it."
     if column not in table: return None
     bad = ~table[column].isin([True, False])
-    if bad.any(): raise ValueError(f"{path.name} has {column} {table[column][bad].iloc[0]!r} for "
-                                   f"{table.index[bad.argmax()]}: give true or false for every ticker")
+    if bad.any(): raise ValueError(
+        f"{path.name} has {column} {table[column][bad].iloc[0]!r} for "
+        f"{table.index[bad.argmax()]}: give true or false for every ticker")
     return table[column].astype(bool)
 
 # %% ../nbs/60_runs.ipynb #e-same-book
@@ -155,14 +168,17 @@ def _same_book(day, path):
     "Raise where a book that is given again is another one."
     table, p = _book(path), day.panel
     what = "than the day in the state: leave --book out, or begin another state"
-    if sorted(table.index) != sorted(day.tickers): raise ValueError(f"{path.name} has other tickers {what}")
+    if sorted(table.index) != sorted(day.tickers):
+        raise ValueError(f"{path.name} has other tickers {what}")
     table = table.loc[day.tickers]
-    given = table.assign(universe=table.weight != 0 if (now := flags_of(table, "universe", path)) is None else now)
+    given = table.assign(universe=table.weight != 0 if (
+        now := flags_of(table, "universe", path)) is None else now)
     for name, old in dict(signal=p.signals[0], weight=p.weights[0], prior_close=day.prior_close,
                           universe=p.members[0]).items():
         new = given[name].to_numpy(old.dtype)
         other = (new != old) & ((new == new) | (old == old))
-        if other.any(): raise ValueError(f"{path.name} has another {name} for {day.tickers[other.argmax()]} {what}")
+        if other.any(): raise ValueError(
+            f"{path.name} has another {name} for {day.tickers[other.argmax()]} {what}")
 
 # %% ../nbs/60_runs.ipynb #e-new-day
 def _new_day(policy, record, state, path, date, times, costs, keep, how):
@@ -171,11 +187,13 @@ def _new_day(policy, record, state, path, date, times, costs, keep, how):
         raise ValueError(f"there is no day at {state} yet: begin it with --book and --date")
     context = getattr(policy, "context", None)
     table, times = _book(path), times or record.get("snapshots") or (context or {}).get("snapshots")
-    if times is None: raise ValueError("the run does not say its snapshots: give --times, the close last")
+    if times is None:
+        raise ValueError("the run does not say its snapshots: give --times, the close last")
     day = partial(LiveDay, policy, table.index, table.signal, table.weight, times=times, date=date,
                   prior_close=table.prior_close, universe=flags_of(table, "universe", path), **how)
     free, known = np.zeros((2, len(table))), record.get("costs_bps") or {"": None}
-    if costs == (None, None) and context and None in known.values(): return day(path=state if keep else None)  # its own
+    if costs == (None, None) and context and None in known.values():
+        return day(path=state if keep else None)  # its own
     with quietly(): charged = charge(day(costs=free).panel, *costs, record).costs
     return day(costs=free if charged is None else charged, path=state if keep else None)
 
@@ -196,15 +214,16 @@ def open_day(
     keep: bool = True,               # write a new day to its file
     **how,                           # further options of LiveDay, to begin a day
 ) -> LiveDay:
-    "The day in a file, or a new one. Raises what `LiveDay` and `LiveDay.load` raise, and ValueError for another book."
-    if not state.exists(): return _new_day(policy, record, state, book, date, times, costs, keep, how)
+    "A kept day or a new one; errors of `LiveDay` and `LiveDay.load`, ValueError for another book."
+    if not state.exists():
+        return _new_day(policy, record, state, book, date, times, costs, keep, how)
     day = LiveDay.load(state, policy, date=date)
     if book is not None: _same_book(day, book)
     for name, given in (how | dict(times=times)).items():
         was = getattr(day, name)
         if given not in (None, was) and list(given) != list(was or ()): raise ValueError(
-            f"--{name} is {_said(given)}, and the day in {state} has {_said(was)}: leave it out, or begin another "
-            "state")
+            f"--{name} is {_said(given)}, and the day in {state} has {_said(was)}: leave it out, "
+            "or begin another state")
     return day
 
 # %% ../nbs/60_runs.ipynb #e-keep
@@ -219,18 +238,20 @@ def _csv(table, index=True): return lambda file: file.write(table.to_csv(index=i
 def keep_walk(
     result: WalkForwardResult,
     folder: Path,                   # days/ and result/ are written in it, over older ones
-    about: Mapping | None = None,   # more to say: main (name of the policy to report on), config, splitter, seed
+    about: Mapping | None = None,   # main (name of the policy to report on), config, splitter, seed
     left_out: pd.DataFrame | None = None,  # the loader's account of the data
 ) -> None:
-    "Write what a report of a walk needs. Raises ValueError for a policy that is called hold and does not hold."
+    "Write what a report of a walk needs; ValueError for a policy called hold that does not hold."
     folder, names = Path(folder), list(exits_by_name(result.policies(), result.book))
     result.panel.save(folder / "days", overwrite=True)
-    files = {f"exits{k}.npy": _npy(result.exit_steps[name].astype(np.int32)) for k, name in enumerate(names)}
+    files = {f"exits{k}.npy": _npy(result.exit_steps[name].astype(np.int32))
+             for k, name in enumerate(names)}
     files |= {"fold.npy": _npy(result.fold), "folds.csv": _csv(result.folds)}
     files["history.csv"] = _csv(result.history, False)
     if result.learned is not None: files["learned.csv"] = _csv(result.learned, False)
     if left_out is not None: files["left_out.csv"] = _csv(left_out, False)
-    told = dict(main=names[0]) | dict(about or {}) | dict(format_version=_FORMAT, policies=names, tried=result.tried)
+    told = dict(main=names[0]) | dict(about or {}) | dict(
+        format_version=_FORMAT, policies=names, tried=result.tried)
     write_folder(folder / "result", "walk", files, told, overwrite=True)
 
 # %% ../nbs/60_runs.ipynb #e-left-out
@@ -243,21 +264,23 @@ def read_left_out(
 
 # %% ../nbs/60_runs.ipynb #e-learned
 def _learned(path):
-    "What the fits of a walk gained on the days that they learned from, None where that was not kept."
+    "What the fits of a walk gained on the days that they learned from, None if not kept."
     if not path.is_file(): return None
     return pd.read_csv(path, dtype={"policy": str}, keep_default_na=False, na_values={"gain": [""]})
 
 # %% ../nbs/60_runs.ipynb #e-read-walk
 def read_walk(
     folder: Path,
-) -> tuple[WalkForwardResult, dict, pd.DataFrame | None]:  # the walk, what is said about it, what was left out
+) -> tuple[WalkForwardResult, dict, pd.DataFrame | None]:  # the walk, what is said of it, left out
     "What `keep_walk` wrote; ValueError naming the file that is missing or damaged."
     at, days = Path(folder) / "result", Path(folder) / "days"
     about = read_folder(at, "walk", _FORMAT)
-    steps = {name: np.load(at / f"exits{k}.npy").astype(np.int64) for k, name in enumerate(about["policies"])}
+    steps = {name: np.load(at / f"exits{k}.npy").astype(np.int64)
+             for k, name in enumerate(about["policies"])}
     folds = pd.read_csv(at / "folds.csv", keep_default_na=False, na_values={}, index_col="fold")
     result = WalkForwardResult(IntradayPanel.load(days), steps, np.load(at / "fold.npy"), folds,
-                               pd.read_csv(at / "history.csv"), about["tried"], _learned(at / "learned.csv"))
+                               pd.read_csv(at / "history.csv"), about["tried"],
+                               _learned(at / "learned.csv"))
     return result, about, read_left_out(at / "left_out.csv")
 
 # %% ../nbs/60_runs.ipynb #e-judged
@@ -267,7 +290,7 @@ class Judged:
     result: WalkForwardResult      # days and decisions
     main: str                      # the policy that it is about
     about: dict                    # config, splitter, seeds, ...: what is known about the run
-    unseen: bool | None            # whether the policy had not seen these days; None: that is not known
+    unseen: bool | None            # whether the policy had not seen these days; None: not known
     left_out: pd.DataFrame | None  # the loader's account of the data
     notes: list = field(default_factory=list)  # sentences that a reader must not miss
 
@@ -294,7 +317,7 @@ def run_record(
     path = Path(run) / "config.json"
     if not path.is_file(): return {}
     try: return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error: raise ValueError(f"{path} is damaged: {error}") from None
+    except (ValueError, TypeError) as e: raise ValueError(f"{path} is damaged: {e}") from None
 
 # %% ../nbs/60_runs.ipynb #e-kind
 def checkpoint(
@@ -302,8 +325,10 @@ def checkpoint(
 ) -> Path:
     "The checkpoint of a run; ValueError where it is a walk."
     if not Path(run).is_dir(): return Path(run)
-    if (file := Path(run) / "agent.pt").exists() or not any((run / k).is_dir() for k in ("result", "fits")): return file
-    raise ValueError(f"{run} holds a walk, which keeps decisions and not policies: give a run of train")
+    if (file := Path(run) / "agent.pt").exists() or not any(
+            (run / k).is_dir() for k in ("result", "fits")): return file
+    raise ValueError(f"{run} holds a walk, which keeps decisions and not policies: give a run "
+                     "of train")
 
 # %% ../nbs/60_runs.ipynb #e-kind-holds-walk
 def holds_walk(
@@ -315,7 +340,8 @@ def holds_walk(
     if (run / "result").is_dir():
         if panel is None: return True
         raise ValueError(f"{run} holds a walk, which has its days with it: leave the panel out")
-    if not (file := checkpoint(run)).exists(): raise FileNotFoundError(f"there is no checkpoint at {file}")
+    if not (file := checkpoint(run)).exists():
+        raise FileNotFoundError(f"there is no checkpoint at {file}")
     if panel is None: raise ValueError(f"{run} holds no days: give the panel too")
     return False
 
@@ -341,21 +367,24 @@ def _open_walk(run, last_days, cost_bps, close_bps):
 
 # %% ../nbs/60_runs.ipynb #e-days
 def _between(panel, days):
-    "Mask of the days of a panel from the first to the last that a run names; none where it names none."
+    "Mask of a panel's days from the first to the last that a run names, none if it names none."
     if days is None: return np.zeros(panel.D, bool)
-    try: first, last = (int(days[k]) if panel.dates.dtype.kind in "iu" else np.datetime64(days[k], "D")
-                        for k in ("first", "last"))
-    except ValueError: raise ValueError(f"the run's days, {days['first']} to {days['last']}, and the panel's, "
-                                        f"{panel.dates[0]} to {panel.dates[-1]}, are labelled differently") from None
+    try: first, last = (int(days[k]) if panel.dates.dtype.kind in "iu"
+                        else np.datetime64(days[k], "D") for k in ("first", "last"))
+    except ValueError: raise ValueError(
+        f"the run's days, {days['first']} to {days['last']}, and the panel's, "
+        f"{panel.dates[0]} to {panel.dates[-1]}, are labelled differently") from None
     return (panel.dates >= first) & (panel.dates <= last)
 
 # %% ../nbs/60_runs.ipynb #e-open-train
 def _unseen(panel, learned, judged):
-    "Whether all judged days come after those that were learned from, None where that is not known; and a note if not."
-    if learned is None: return None, ["There is no record of the days that this policy has learned from."]
-    if not (judged & _between(panel, learned | {"first": str(panel.dates[0])})).any(): return True, []
-    return False, ["Some of these days are not later than those that were learned from: what was earned on them is "
-                   "no evidence."]
+    "Whether all judged days come after those learned from, None if unknown; and a note if not."
+    if learned is None:
+        return None, ["There is no record of the days that this policy has learned from."]
+    if not (judged & _between(panel, learned | {"first": str(panel.dates[0])})).any():
+        return True, []
+    return False, ["Some of these days are not later than those that were learned from: what was "
+                   "earned on them is no evidence."]
 
 # %% ../nbs/60_runs.ipynb #e-open-train-open-train
 def _open_train(run, path, last_days, cost_bps, close_bps):
@@ -367,13 +396,15 @@ def _open_train(run, path, last_days, cost_bps, close_bps):
     judged = next(days for days in (judged, ~fitted, fitted) if days.any())
     unseen, notes = _unseen(whole, about.get("trained_on"), judged)
     every, days = {"learned": policy}, whole[judged]
-    if fitted.any() and unseen: every |= {name: fit(whole[fitted]) for name, fit in BASELINES.items()}
-    else: notes.append("The other rules are missing: the days to fit them on are not in this panel, or among those "
-                       "judged.")
+    if fitted.any() and unseen: every |= {k: fit(whole[fitted]) for k, fit in BASELINES.items()}
+    else: notes.append("The other rules are missing: the days to fit them on are not in this "
+                       "panel, or among those judged.")
     steps = {name: Exits.of(days, p, name).steps[None] for name, p in every.items()}
-    learned = [(name, 0, 0, gain_in_sample(whole[fitted], p)) for name, p in every.items()] if fitted.any() else []
-    result = WalkForwardResult(days, steps, np.zeros(days.D, int), pd.DataFrame(), pd.DataFrame(), 1,
-                               pd.DataFrame(learned, columns=["policy", "fold", "seed", "gain"]) if learned else None)
+    learned = [(name, 0, 0, gain_in_sample(whole[fitted], p))
+               for name, p in every.items()] if fitted.any() else []
+    result = WalkForwardResult(
+        days, steps, np.zeros(days.D, int), pd.DataFrame(), pd.DataFrame(), 1,
+        pd.DataFrame(learned, columns=["policy", "fold", "seed", "gain"]) if learned else None)
     return Judged(result, "learned", about, unseen, read_left_out(Path(path) / "report.csv"), notes)
 
 # %% ../nbs/60_runs.ipynb #e-open-run
@@ -384,6 +415,6 @@ def open_run(
     cost_bps=None,       # instead of the costs of the days, as for `charge`
     close_bps=None,
 ) -> Judged:
-    "What a run has decided on days that it should not have seen. Raises ValueError for what is no run."
+    "What a run has decided on days that it should not have seen; ValueError for what is no run."
     if holds_walk(Path(run), panel): return _open_walk(Path(run), last_days, cost_bps, close_bps)
     return _open_train(Path(run), panel, last_days, cost_bps, close_bps)

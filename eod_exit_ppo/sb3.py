@@ -29,8 +29,10 @@ class Sb3Env(Joined):
         env: ExitVectorEnv,
         unit: float = 1.0,  # rewards are divided by it
     ):
-        if not isinstance(env, ExitVectorEnv): raise TypeError(f"env is a {type(env).__name__}: give an ExitVectorEnv")
-        if not (np.isfinite(unit) and unit > 0): raise ValueError(f"unit is {unit!r}: give a return above 0")
+        if not isinstance(env, ExitVectorEnv):
+            raise TypeError(f"env is a {type(env).__name__}: give an ExitVectorEnv")
+        if not (np.isfinite(unit) and unit > 0):
+            raise ValueError(f"unit is {unit!r}: give a return above 0")
         self.env, self.unit = env, unit
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
@@ -84,16 +86,17 @@ class Sb3Policy(TakesLimits):
         self.net = type(model.policy).load(file, device="cpu")
         self.net.set_training_mode(False)
         self.features, self.limits, self.normalize = features, limits, copy.deepcopy(normalize)
-        self.kind = type(model.action_space).__name__  # Discrete: a stock at a time; MultiBinary and Box: a book
+        self.kind = type(model.action_space).__name__  # Discrete: a stock; MultiBinary, Box: a book
 
     def _check(self, seen):
         "ValueError where what is seen here is not what the model was trained on."
-        for name, space in getattr(self.net.observation_space, "spaces", {"": self.net.observation_space}).items():
+        for name, space in getattr(self.net.observation_space, "spaces",
+                                   {"": self.net.observation_space}).items():
             got = (seen[name] if name else seen).shape[1:]
             if got != space.shape: raise ValueError(
-                f"features {self.features.name!r} on this panel give {name or 'a stock'} of shape {got}, but the model "
-                f"was trained on {space.shape}: give the features of its environment"
-                + (", and a book of as many stocks" if name else ""))
+                f"features {self.features.name!r} on this panel give {name or 'a stock'} of shape "
+                f"{got}, but the model was trained on {space.shape}: give the features of its "
+                "environment" + (", and a book of as many stocks" if name else ""))
 
 # %% ../nbs/65_sb3.ipynb #e-ask
 @patch
@@ -123,11 +126,11 @@ def _urgency(self: Sb3Policy, days: Days, held: torch.Tensor, t: int) -> torch.T
 @on_own_threads
 def exit_steps(
     self: Sb3Policy,
-    panel: IntradayPanel,  # any days; for a model of whole books as many stocks as it was trained on
+    panel: IntradayPanel,  # any days; for a model of books, as many stocks as it was trained on
 ) -> np.ndarray:           # (D, N) int64, the snapshot at which each stock is exited
-    """Exit where the model is more likely to exit than not, within the limits; what is still held exits at T-1.
+    """Exit if the model is more likely to exit than not, within the limits; the rest exits at T-1.
 
-    Raises ValueError where the model was trained on other features, or on a book of another size."""
+    Raises ValueError where the model was trained on other features or on a book of another size."""
     out = np.empty((panel.D, panel.N), np.int64)
     for block in day_blocks(panel.shape, 2**18):
         days = Days.of(panel[block], self.features)
@@ -149,28 +152,33 @@ class Sb3Chances(Sb3Policy):
         held: np.ndarray,      # (N,) bool, the stocks that have not been exited
         t: int,                # the snapshot that has just been quoted, 0..T-1
     ) -> np.ndarray:           # (N,) float64, 0 where a stock cannot act
-        "How likely the model exits each stock now; over 0.5 it does. Raises ValueError for more than one day."
-        if panel.D != 1: raise ValueError(f"the panel has {panel.D} days: give the one that is decided, panel[i]")
+        "How likely stocks exit now; over 0.5 they do. Raises ValueError for more than one day."
+        if panel.D != 1: raise ValueError(
+            f"the panel has {panel.D} days: give the one that is decided, panel[i]")
         days = Days.of(panel, self.features, t=t)
-        return (self._urgency(days, torch.from_numpy(np.asarray(held, bool))[None], t)[0] + 0.5).numpy()
+        return (self._urgency(days, torch.from_numpy(np.asarray(held, bool))[None], t)[0]
+                + 0.5).numpy()
 
 # %% ../nbs/65_sb3.ipynb #e-from
 def from_sb3(
     model,                                # trained on an ExitEnv or ExitVectorEnv, in either view
     features: str | FeatureSet = "path",  # those of the environment
     limits: Limits | None = None,         # of the book, while it decides
-    normalize=None,  # the VecNormalize it was trained through; None: the one that the model has, if it has one
+    normalize=None,  # the VecNormalize it was trained through; None: the model's own, if it has one
 ) -> Sb3Policy:
-    """A model of stable-baselines3 as a policy: `exit_steps`, and `exit_probability` where the model has probabilities.
+    """A stable-baselines3 model as a policy: `exit_steps`; with probabilities, `exit_probability`.
 
-    Raises TypeError for what is no such model, and ValueError for one of another kind of environment."""
-    if not all(hasattr(model, k) for k in ("policy", "observation_space", "action_space", "get_vec_normalize_env")):
-        raise TypeError(f"model is a {type(model).__name__}: give a model of stable-baselines3, such as PPO.load(file)")
+    Raises TypeError for what is no such model, and ValueError for one of another environment."""
+    if not all(hasattr(model, k) for k in (
+            "policy", "observation_space", "action_space", "get_vec_normalize_env")):
+        raise TypeError(f"model is a {type(model).__name__}: give a model of stable-baselines3, "
+                        "such as PPO.load(file)")
     seen, kind = model.observation_space, type(model.action_space).__name__
     whole_book = set(getattr(seen, "spaces", ())) == {"stock", "context", "held", "may_act"}
     alone = kind == "Discrete" and model.action_space.n == 2 and len(seen.shape or ()) == 1
     if not (alone or whole_book and kind in ("MultiBinary", "Box")): raise ValueError(
-        f"model was trained to see {seen} and to do {model.action_space}, which no ExitEnv has: train it on one")
+        f"model was trained to see {seen} and to do {model.action_space}, "
+        "which no ExitEnv has: train it on one")
     if normalize is None: normalize = model.get_vec_normalize_env()
     likely = kind != "Box" and hasattr(model.policy, "get_distribution")
     return (Sb3Chances if likely else Sb3Policy)(model, feature_set(features), limits, normalize)

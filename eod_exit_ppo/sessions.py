@@ -24,13 +24,15 @@ def span_ms(name, value):
     has_unit = isinstance(value, (datetime.timedelta, np.timedelta64)) or (
         isinstance(value, str) and not re.fullmatch(r"[\s\d.+_e-]*", value))
     if has_unit and 0 <= ms < DAY: return int(ms)
-    raise ValueError(f"{name} is {value!r}: give a length of time under a day with its unit, like '15min'")
+    raise ValueError(
+        f"{name} is {value!r}: give a length of time under a day with its unit, like '15min'")
 
 # %% ../nbs/45_sessions.ipynb #e-calendar
 @lru_cache
 def _calendar(name, **span):
     "A calendar of exchange_calendars; what it and pandas have to say to each other is kept quiet."
-    if not isinstance(name, str): raise TypeError(f"calendar is {name!r}: give a name like 'XNYS', or None")
+    if not isinstance(name, str):
+        raise TypeError(f"calendar is {name!r}: give a name like 'XNYS', or None")
     with quietly(Warning):
         import exchange_calendars as xcals
         try: return xcals.get_calendar(name, **span)
@@ -38,9 +40,9 @@ def _calendar(name, **span):
 
 # %% ../nbs/45_sessions.ipynb #e-local
 def _local_times(cal):
-    "Open, close and the break of each session in ms since its own midnight, on the exchange's clock; -1 for no break."
-    midnight, names = cal.schedule.index.to_numpy(), dict(open="open", close="close", break_start="rest",
-                                                          break_end="again")
+    "Open, close, break in ms since each session's midnight on the exchange's clock; -1: no break."
+    midnight, names = cal.schedule.index.to_numpy(), dict(open="open", close="close",
+                                                          break_start="rest", break_end="again")
     def since(column):
         local = cal.schedule[column].dt.tz_convert(cal.tz).dt.tz_localize(None).to_numpy()
         return np.nan_to_num((local - midnight) / np.timedelta64(1, "ms"), nan=-1).astype(np.int64)
@@ -55,21 +57,24 @@ def calendar_of(name):
     over = times[(times["open"] < 0) | (times["close"] >= DAY)]
     if not len(over): return cal
     open_, close = (clock_label(over[k].iloc[-1] % DAY) for k in ("open", "close"))
-    raise ValueError(f"calendar is {name!r}: its sessions run over midnight, from {open_} to {close}: a day of a panel "
-                     "lies on one date. Give calendar=None and session=, like ('09:30', '16:00')")
+    raise ValueError(f"calendar is {name!r}: its sessions run over midnight, from {open_} to "
+                     f"{close}: a day of a panel lies on one date. Give calendar=None and "
+                     "session=, like ('09:30', '16:00')")
 
 # %% ../nbs/45_sessions.ipynb #e-span-of
 def _around(name, days):
-    "The calendar from 20 days before the first of these days to 20 after the last, as far as it goes."
-    cal, want = calendar_of(name), [pd.Timestamp(date_of(min(days) - 20)), pd.Timestamp(date_of(max(days) + 20))]
+    "The calendar from 20 days before the first of these to 20 after the last, as far as it goes."
+    cal, want = calendar_of(name), [pd.Timestamp(date_of(min(days) - 20)),
+                                    pd.Timestamp(date_of(max(days) + 20))]
     low, high = cal.bound_min(), cal.bound_max()
     start, end = max(want[0], low or want[0]), min(want[1], high or want[1])
     if start < end: return _calendar(name, start=start, end=end)
-    raise ValueError(f"calendar is {name!r}: it has sessions from {low or '...'} to {high or '...'} only")
+    raise ValueError(
+        f"calendar is {name!r}: it has sessions from {low or '...'} to {high or '...'} only")
 
 # %% ../nbs/45_sessions.ipynb #e-exchange-sessions
 def exchange_sessions(name, days):
-    "The sessions around these days: open, close, break (ms), the session before, whether it closes early, opens late."
+    "Sessions around these days: open, close, break (ms), the one before, early close or late open."
     cal = _around(name, days)
     out = _local_times(cal)
     early, late = (cal.schedule.index.isin(x) for x in (cal.early_closes, cal.late_opens))
@@ -79,11 +84,13 @@ def exchange_sessions(name, days):
 def sessions_of(calendar, days, session=None):
     "One row per session, of a calendar, or of a file's own dates where that is None."
     if calendar is not None: return exchange_sessions(calendar, days)
-    at = clock_ms(session if isinstance(session, (list, tuple)) else [] if session is not None else ["09:30", "16:00"])
+    at = clock_ms(session if isinstance(session, (list, tuple)) else []
+                  if session is not None else ["09:30", "16:00"])
     if len(at) != 2 or not 0 <= at[0] < at[1]:
         raise ValueError(f"session is {session!r}: give open and close, like ('09:30', '16:00')")
-    return pd.DataFrame(dict(open=at[0], close=at[1], rest=-1, again=-1, before=np.append(LOST, days[:-1]),
-                             early=False, late=False), index=days)
+    return pd.DataFrame(dict(
+        open=at[0], close=at[1], rest=-1, again=-1, before=np.append(LOST, days[:-1]),
+        early=False, late=False), index=days)
 
 # %% ../nbs/45_sessions.ipynb #e-steps
 def _snapshot_steps(step, open_, close):
@@ -95,7 +102,8 @@ def _snapshot_steps(step, open_, close):
 # %% ../nbs/45_sessions.ipynb #e-snapshots
 def snapshot_times(snapshots, open_, close):
     "Snapshots in ms since midnight; the session's close is the last, whether it is named or not."
-    if isinstance(snapshots, str) and ":" not in snapshots: return _snapshot_steps(snapshots, open_, close)
+    if isinstance(snapshots, str) and ":" not in snapshots:
+        return _snapshot_steps(snapshots, open_, close)
     if not isinstance(snapshots, Iterable):
         raise TypeError(f"snapshots is {snapshots!r}: give '30min' or times like ['10:00']")
     at = clock_ms(given := [snapshots] if isinstance(snapshots, str) else list(snapshots))
@@ -106,7 +114,7 @@ def snapshot_times(snapshots, open_, close):
 
 # %% ../nbs/45_sessions.ipynb #e-cut
 def broken_off(seen, sessions):
-    "Day number -> time of the last bar (ms) of the days that break off; `seen`: the day and ms of every bar there is."
+    "Day number -> time of the last bar (ms) of days that break off; `seen`: day, ms of every bar."
     s = sessions.loc[seen["day"], ["rest", "again", "close"]].to_numpy().T
     open_for = lambda ms: ms - np.clip(ms - s[0], 0, s[1] - s[0])          # the break taken out
     t = seen.assign(at=open_for(seen["ms"].to_numpy()), end=open_for(s[2]))

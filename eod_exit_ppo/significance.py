@@ -25,7 +25,8 @@ def best_of(
 ) -> float:          # 0 for one
     "The Sharpe ratio that the best of so many tries is expected to have."
     tried, z, g = whole_number("tried", tried, 1), NormalDist().inv_cdf, float(np.euler_gamma)
-    return spread * ((1 - g) * z(1 - 1 / tried) + g * z(1 - 1 / (tried * math.e))) if tried > 1 else 0.0
+    return (spread * ((1 - g) * z(1 - 1 / tried) + g * z(1 - 1 / (tried * math.e)))
+            if tried > 1 else 0.0)
 
 # %% ../nbs/36_significance.ipynb #e-probability
 def sharpe_probability(
@@ -43,26 +44,28 @@ def sharpe_probability(
 def deflated_sharpe(
     x: np.ndarray,                 # (D,) daily gains, or payoffs
     tried: int,                    # configurations tried on these days, this one included
-    spread: float | None = None,   # standard deviation of their Sharpe ratios, of single days; None: 1 / sqrt(D - 1)
+    spread: float | None = None,   # as `best_of` takes it, of single days; None: 1 / sqrt(D - 1)
 ) -> float:                        # nan with fewer than 10 days, or where the days are all alike
-    """The probability with which the best of so many tries without any gain has a lower Sharpe ratio.
+    """The probability with which the best of so many tries without gain has a lower Sharpe ratio.
 
-    Bailey and Lopez de Prado (2014). Raises ValueError or TypeError if an argument makes no sense."""
+    Bailey and Lopez de Prado (2014). ValueError or TypeError if an argument makes no sense."""
     whole_number("tried", tried, 1)
     x = np.asarray(x, np.float64)
     if x.ndim != 1 or not np.isfinite(x).all(): raise ValueError(
-        f"x has shape {x.shape} and {(~np.isfinite(x)).sum()} non-finite values: give one number per day")
+        f"x has shape {x.shape} and {(~np.isfinite(x)).sum()} non-finite values: "
+        "give one number per day")
     D, e = len(x), x - x.mean() if len(x) else x
     if D < 10 or not (s := e.std()) > 1e-12 * np.abs(x).max(): return np.nan
     above = best_of(tried, 1 / math.sqrt(D - 1) if spread is None else spread)
-    return sharpe_probability(x.mean() / x.std(ddof=1), D, above, ((e / s)**3).mean(), ((e / s)**4).mean())
+    return sharpe_probability(x.mean() / x.std(ddof=1), D, above,
+                              ((e / s)**3).mean(), ((e / s)**4).mean())
 
 # %% ../nbs/36_significance.ipynb #e-share
 class MarketPart(NamedTuple):
     "What of a gain comes from net exposure to the book's market."
-    daily: np.ndarray   # (D,) the market's part of each day's gain, as a share of one side's capital
-    beta: float         # slope of the daily gain on the market's return of the day; nan where that is always the same
-    low: float          # net weight still held within the day, of one side's capital: 5% are below this
+    daily: np.ndarray   # (D,) the market's part of the daily gain, as a share of one side's capital
+    beta: float         # slope of a day's gain on the market's return; nan where that never changes
+    low: float          # net weight held within the day, of one side's capital: 5% are below this
     high: float         # and 5% above this
 
 # %% ../nbs/36_significance.ipynb #e-market-part
@@ -72,18 +75,22 @@ def market_part(
     baseline=None,         # a policy or exit steps that the gain is measured against; None: holding
 ) -> MarketPart:
     "How much of a gain is the market's."
-    mine, base = Exits.of(panel, policy), Exits.of(panel, Hold() if baseline is None else baseline, "baseline")
+    mine, base = Exits.of(panel, policy), Exits.of(
+        panel, Hold() if baseline is None else baseline, "baseline")
     net, moves = mine.exposure()["net"][:, :-1], book_market(panel)
     daily = ((net - base.exposure()["net"][:, :-1]) * np.diff(moves, axis=1)).sum(1)
     low, high = np.quantile(net, [0.05, 0.95]) if net.size else (np.nan, np.nan)
-    return MarketPart(daily, slope(mine.payoff() - base.payoff(), moves[:, -1]), float(low), float(high))
+    return MarketPart(daily, slope(mine.payoff() - base.payoff(), moves[:, -1]),
+                      float(low), float(high))
 
 # %% ../nbs/36_significance.ipynb #e-in-out
 def in_and_out(
     result,            # of `walk_forward`
-) -> pd.DataFrame:     # one row per policy: "in sample", "out of sample", daily gain over holding; nan where not known
-    "What the policies gain on the days that they learned from, and on those after: means of all folds and seeds."
+) -> pd.DataFrame:     # one row per policy: "in sample", "out of sample"; nan where not known
+    "Daily gain over holding on days learned from and those after: means of all folds and seeds."
     every = daily_payoffs({"hold": Hold()} | result.policies(), result.book)
     out = every[list(result.exit_steps)].sub(every["hold"], axis=0).mean()
-    known = pd.Series(dtype=float) if result.learned is None else result.learned.groupby("policy").gain.mean()
-    return pd.DataFrame({"in sample": known.reindex(out.index), "out of sample": out}).rename_axis("policy")
+    known = (pd.Series(dtype=float) if result.learned is None
+             else result.learned.groupby("policy").gain.mean())
+    return pd.DataFrame({"in sample": known.reindex(out.index),
+                         "out of sample": out}).rename_axis("policy")

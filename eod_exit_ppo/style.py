@@ -10,17 +10,21 @@ from collections.abc import Iterable
 __all__ = ['COLOURS', 'FREE', 'colours_of']
 
 # %% ../nbs/93_style.ipynb #e-colours
-COLOURS = {"long": "#0072B2", "short": "#D55E00", "threshold": "#CC79A7", "hold": "#7F7F7F", "optimum": "#000000",
-           "learned": "#009E73", "least squares": "#56B4E9", "foresight": "#BFBFBF", "other": "#E69F00"}
-FREE = (COLOURS["other"], "#882255", "#44AA99", "#999933", "#AA4499", "#332288")  # for what has none, in this order
+COLOURS = {"long": "#0072B2", "short": "#D55E00", "threshold": "#CC79A7", "hold": "#7F7F7F",
+           "optimum": "#000000", "learned": "#009E73", "least squares": "#56B4E9",
+           "foresight": "#BFBFBF", "other": "#E69F00"}
+FREE = (COLOURS["other"], "#882255", "#44AA99", "#999933", "#AA4499",
+        "#332288")  # for what has none, in this order
 
 # %% ../nbs/93_style.ipynb #e-colours-colours-of
 def colours_of(
     names: Iterable[str],  # of policies
 ) -> dict[str, str]:       # name -> colour
-    "A colour for each policy: by what its name contains (hold, optimum, learned, ppo, ...), or the next free one."
+    "Each name's colour: by a word in it (hold, optimum, learned, ppo, ...), or the next free one."
     names = list(names)
     words = {w: c for w, c in COLOURS.items() if w not in ("long", "short", "other")}
-    words |= {"optimal": COLOURS["optimum"], "ppo": COLOURS["learned"], "hindsight": COLOURS["foresight"]}
+    words |= {"optimal": COLOURS["optimum"], "ppo": COLOURS["learned"],
+              "hindsight": COLOURS["foresight"]}
     free = iter(FREE * len(names))
-    return {n: next((c for w, c in words.items() if w in n.lower()), None) or next(free) for n in names}
+    return {n: next((c for w, c in words.items() if w in n.lower()), None) or next(free)
+            for n in names}

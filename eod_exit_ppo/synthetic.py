@@ -12,11 +12,13 @@ __all__ = ['make_synthetic_data', 'synthetic_alpha']
 
 # %% ../nbs/00_synthetic.ipynb #e-start
 def _synthetic_start(D, T, N, seed, alpha_path="dirichlet"):
-    "The first draws, in the specified order: the generator (ready for the noise), the signals, the alpha shares."
+    "The first draws in the specified order: generator, ready for the noise; signals; alpha shares."
     for name, x in dict(D=D, T=T, N=N, seed=seed).items():
-        if isinstance(x, bool) or not isinstance(x, Integral): raise TypeError(f"{name} is {x!r}: give a whole number")
+        if isinstance(x, bool) or not isinstance(x, Integral):
+            raise TypeError(f"{name} is {x!r}: give a whole number")
     if min(D, T, N) < 1: raise ValueError(f"D, T and N must be at least 1, got D={D}, T={T}, N={N}")
-    if D * T * N > 2**40: raise ValueError(f"D, T and N are {D}, {T} and {N}: that is more than a machine can hold")
+    if D * T * N > 2**40:
+        raise ValueError(f"D, T and N are {D}, {T} and {N}: that is more than a machine can hold")
     if seed < 0: raise ValueError(f"seed is {seed}: give a whole number, 0 or more")
     rng = np.random.default_rng(seed)
     signals = rng.normal(0, 1, (D, N)).astype(np.float32)
@@ -30,11 +32,14 @@ def _shares(drawn, alpha_path):
     named = dict(dirichlet=drawn, early=1 - (1 - x)**3, late=x**3)
     if isinstance(alpha_path, str):
         if alpha_path in named: return named[alpha_path].astype(np.float32)
-        raise ValueError(f"alpha_path is {alpha_path!r}: give {', '.join(map(repr, named))}, or an array of T shares")
+        raise ValueError(f"alpha_path is {alpha_path!r}: give {', '.join(map(repr, named))}, "
+                         "or an array of T shares")
     try: f = np.asarray(alpha_path, dtype=np.float32)
-    except (TypeError, ValueError) as e: raise TypeError(f"alpha_path is {alpha_path!r}: give a name or numbers") from e
+    except (TypeError, ValueError) as e:
+        raise TypeError(f"alpha_path is {alpha_path!r}: give a name or numbers") from e
     if f.shape == x.shape and np.isfinite(f).all(): return f
-    raise ValueError(f"alpha_path has shape {f.shape}: give {len(x)} finite shares, one for each snapshot")
+    raise ValueError(f"alpha_path has shape {f.shape}: give {len(x)} finite shares, "
+                     "one for each snapshot")
 
 # %% ../nbs/00_synthetic.ipynb #e-noise
 def _noise(rng, shape, noise, tails, sigma):
@@ -42,7 +47,8 @@ def _noise(rng, shape, noise, tails, sigma):
     if noise not in ("iid", "walk", "reverting"):
         raise ValueError(f"noise is {noise!r}: give 'iid', 'walk' or 'reverting'")
     if tails is not None and not (isinstance(tails, Real) and 2 < tails < np.inf):
-        raise ValueError(f"tails is {tails!r}: give more than 2 degrees of freedom, or None for normal noise")
+        raise ValueError(f"tails is {tails!r}: give more than 2 degrees of freedom, "
+                         "or None for normal noise")
     if tails is None: e = rng.normal(0, sigma, shape)
     else: e = sigma * ((tails - 2) / tails)**0.5 * rng.standard_t(tails, shape)
     if noise == "walk": return np.cumsum(e, axis=1) / shape[1]**0.5
@@ -67,18 +73,19 @@ def make_synthetic_data(
     noise: str = "iid",           # "iid", "walk" or "reverting"
     tails: float | None = None,   # degrees of freedom of Student's t, above 2; None: normal noise
     market: float = 0.0,          # standard deviation of the market's return to the close
-    alpha_path: str | np.ndarray = "dirichlet",  # shares of alpha by snapshot: drawn, "early", "late", or (T,) numbers
+    alpha_path: str | np.ndarray = "dirichlet",  # (T,) shares of alpha; or drawn, "early", "late"
     missing: float = 0.0,         # share of the quotes that are missing (NaN), at random
-    alpha: float = 0.02,          # return to the close per unit of signal; 0: there is nothing to find
+    alpha: float = 0.02,          # return to the close per unit of signal; 0: nothing to find
     sigma: float = 0.01,          # standard deviation of a stock's own noise at the close
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # signals (D,N), intraday_returns (D,T,N), init_weights (D,N), float32
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # signals (D,N), returns (D,T,N), weights (D,N)
     """Signals, returns against the prior close and raw weights of a market with known alpha.
 
-    Raises ValueError naming an option that makes no sense."""
+    All are float32. Raises ValueError naming an option that makes no sense."""
     for name, x, most in (("sigma", sigma, 1e9), ("market", market, 1e9), ("missing", missing, 1)):
         if not isinstance(x, Real) or not 0 <= x < most:
             raise ValueError(f"{name} is {x!r}: give a number from 0 up, below {most:g}")
-    if not (isinstance(alpha, Real) and abs(alpha) < 1e9): raise ValueError(f"alpha is {alpha!r}: give a finite number")
+    if not (isinstance(alpha, Real) and abs(alpha) < 1e9):
+        raise ValueError(f"alpha is {alpha!r}: give a finite number")
     rng, signals, f = _synthetic_start(D, T, N, seed, alpha_path)
     own = _noise(rng, (D, T, N), noise, tails, sigma).astype(np.float32)
     returns = float(alpha) * signals[:, None, :] * f[None, :, None] + own
@@ -93,6 +100,6 @@ def synthetic_alpha(
     N: int = 800,     # stocks
     seed: int = 123,  # the seed given to `make_synthetic_data`
     alpha_path: str | np.ndarray = "dirichlet",  # likewise
-) -> np.ndarray:      # f (T,) float32, the share of the day's alpha realized by each snapshot; drawn ones end at 1
-    "The alpha shares f behind `make_synthetic_data` of the same arguments, drawn again from the same generator."
+) -> np.ndarray:      # f (T,) float32, alpha shares realized by each snapshot; drawn ones end at 1
+    "The alpha shares f behind `make_synthetic_data` of the same arguments, drawn again likewise."
     return _synthetic_start(D, T, N, seed, alpha_path)[2]

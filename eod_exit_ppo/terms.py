@@ -17,29 +17,33 @@ __all__ = ['TERMS', 'Impact', 'per_snapshot', 'shares_of_book', 'Neutrality', 'R
 # %% ../nbs/07_terms.ipynb #e-impact
 @dataclass(frozen=True)
 class Impact(Term):
-    "Linear price impact (Almgren and Chriss 2001): the sum over snapshots of kappa times the squared share exited."
-    kappa: float | tuple[float, ...]  # cost of exiting everything at once, as a share of capital; or one per snapshot
+    "Linear price impact (Almgren and Chriss 2001): sum over snapshots of kappa * (share exited)^2."
+    kappa: float | tuple[float, ...]  # cost of exiting all at once, share of capital; or T of them
     close: float | None = None        # at the last snapshot; None: as at the others
 
     def __post_init__(self):
         several = hasattr(self.kappa, "__len__")
-        kappa = tuple(real_number(f"impact: kappa[{t}]", k) for t, k in enumerate(self.kappa)) if several else (
-            real_number("impact: kappa", self.kappa))
+        kappa = (tuple(real_number(f"impact: kappa[{t}]", k) for t, k in enumerate(self.kappa))
+                 if several else real_number("impact: kappa", self.kappa))
         object.__setattr__(self, "kappa", kappa)
         if self.close is None: return
-        if several: raise ValueError("impact: kappa has one number per snapshot, and close is given too: give one")
+        if several: raise ValueError(
+            "impact: kappa has one number per snapshot, and close is given too: give one")
         object.__setattr__(self, "close", real_number("impact: close", self.close))
 
     def __repr__(self):
-        kappa = f"[{', '.join(map(short, self.kappa))}]" if isinstance(self.kappa, tuple) else f"{short(self.kappa)}"
-        return f"impact({kappa})" if self.close is None else f"impact({kappa}, close={short(self.close)})"
+        kappa = (f"[{', '.join(map(short, self.kappa))}]" if isinstance(self.kappa, tuple)
+                 else f"{short(self.kappa)}")
+        return (f"impact({kappa})" if self.close is None
+                else f"impact({kappa}, close={short(self.close)})")
 
 # %% ../nbs/07_terms.ipynb #e-impact-value
 def per_snapshot(impact: Impact, T: int) -> list[float]:
     "The T coefficients of an impact. Raises ValueError where it has another number of them."
     if isinstance(impact.kappa, tuple):
         if len(impact.kappa) != T:
-            raise ValueError(f"impact: kappa has {len(impact.kappa)} numbers, but the days have {T} snapshots")
+            raise ValueError(f"impact: kappa has {len(impact.kappa)} numbers, "
+                             f"but the days have {T} snapshots")
         return list(impact.kappa)
     return [impact.kappa] * (T - 1) + [impact.kappa if impact.close is None else impact.close]
 
@@ -57,7 +61,7 @@ def value(self: Impact, x, days):
 # %% ../nbs/07_terms.ipynb #e-neutrality
 @dataclass(frozen=True)
 class Neutrality(Term):
-    "Aversion to market exposure: g times the squared net exposure, summed over the snapshots before the last."
+    "Aversion to market exposure: g * (net exposure)^2, summed over the snapshots before the last."
     g: float
 
     def __post_init__(self): object.__setattr__(self, "g", real_number("neutrality: g", self.g))
@@ -72,7 +76,7 @@ class Neutrality(Term):
 # %% ../nbs/07_terms.ipynb #e-risk
 @dataclass(frozen=True)
 class Risk(Term):
-    "Variance over days: a times the squared distance of the day's payoff from the mean of the days given."
+    "Variance over days: a * (distance of the day's payoff from the mean of the days given)^2."
     a: float  # per unit of return
 
     def __post_init__(self): object.__setattr__(self, "a", real_number("risk: a", self.a))
@@ -95,7 +99,7 @@ class Risk(Term):
 # %% ../nbs/07_terms.ipynb #e-utility
 @dataclass(frozen=True)
 class ExponentialUtility(Term):
-    "Exponential utility of the day's payoff, (1 - exp(-a P)) / a: in place of the payoff, near it where a P is small."
+    "Exponential utility (1 - exp(-a P)) / a in place of the payoff P, near it where a P is small."
     a: float  # absolute risk aversion, per unit of return
 
     def __post_init__(self):
@@ -108,7 +112,8 @@ class ExponentialUtility(Term):
     def __repr__(self): return f"exponential_utility({short(self.a)})"
 
 # %% ../nbs/07_terms.ipynb #e-parse
-TERMS = dict(payoff=Payoff, impact=Impact, neutrality=Neutrality, risk=Risk, exponential_utility=ExponentialUtility)
+TERMS = dict(payoff=Payoff, impact=Impact, neutrality=Neutrality, risk=Risk,
+             exponential_utility=ExponentialUtility)
 
 def _term_of(node) -> Term:
     "One node of a parsed text."
@@ -119,9 +124,11 @@ def _term_of(node) -> Term:
         case ast.UnaryOp(ast.USub(), operand): return -_term_of(operand)
         case ast.Name(name): args, named = [], {}
         case ast.Call(ast.Name(name), args, keywords):
-            args, named = [ast.literal_eval(a) for a in args], {k.arg: ast.literal_eval(k.value) for k in keywords}
+            args, named = ([ast.literal_eval(a) for a in args],
+                           {k.arg: ast.literal_eval(k.value) for k in keywords})
         case _: raise ValueError(f"{ast.unparse(node)!r} is no term")
-    if name not in TERMS: raise ValueError(f"there is no term {name!r}: the terms are {', '.join(TERMS)}")
+    if name not in TERMS:
+        raise ValueError(f"there is no term {name!r}: the terms are {', '.join(TERMS)}")
     return TERMS[name](*args, **named)
 
 # %% ../nbs/07_terms.ipynb #e-parse-1
@@ -132,13 +139,15 @@ def parse_objective(
     try: return _term_of(ast.parse(text.strip(), mode="eval").body)
     except (ValueError, TypeError, SyntaxError) as error:
         why = "it is no sum of terms" if isinstance(error, SyntaxError) else error
-        raise ValueError(f"objective is {text!r}: {why}; give a sum such as \"payoff - impact(0.03)\"") from None
+        raise ValueError(f"objective is {text!r}: {why}; "
+                         "give a sum such as \"payoff - impact(0.03)\"") from None
 
 # %% ../nbs/07_terms.ipynb #e-parse-1-as-objective
 def as_objective(objective) -> Term:
-    "None is the payoff, a text is parsed, a function becomes a term. Raises TypeError for anything else."
+    "None is the payoff, a text is parsed, a function becomes a term. TypeError for anything else."
     if objective is None: return PAYOFF
     if isinstance(objective, Term): return objective
     if isinstance(objective, str): return parse_objective(objective)
     if callable(objective) and not isinstance(objective, type): return Own(objective)
-    raise TypeError(f"objective is a {type(objective).__name__}: give a term, a sum of terms, a text, or a function")
+    raise TypeError(f"objective is a {type(objective).__name__}: "
+                    "give a term, a sum of terms, a text, or a function")

@@ -25,13 +25,15 @@ def _text(x):
 def texts(values):
     "Values as a Series of text; '' where one is missing, or bytes that are no text."
     values = pd.Series(np.asarray(values, dtype=object), dtype=object)
-    return pd.Series(["" if none else _text(x) for x, none in zip(values, values.isna())], dtype=object)
+    return pd.Series(["" if none else _text(x) for x, none in zip(values, values.isna())],
+                     dtype=object)
 
 # %% ../nbs/40_times.ipynb #e-by-value
 def distinct(column):
     "(codes, distinct values) of a column; TypeError naming it for lists and the like."
     try: return pd.factorize(column)
-    except TypeError as e: raise TypeError(f"column {getattr(column, 'name', '')}: give plain values ({e})") from e
+    except TypeError as e:
+        raise TypeError(f"column {getattr(column, 'name', '')}: give plain values ({e})") from e
 
 def by_value(column, parse, lost):
     "A column through a function of its distinct values; a missing value is lost."
@@ -43,9 +45,10 @@ DAY = 86_400_000    # milliseconds
 LOST = -10**6       # the day number of what is no day
 
 def clock_ms(values):
-    "Milliseconds since midnight of times such as 9:30, 09:30:00 or datetime.time; -1 where a value is none."
+    "Milliseconds since midnight of times such as 9:30, 09:30:00 or datetime.time; -1 for no time."
     text = texts(values).str
-    h, m, s = text.extract(r"^(\d{1,2}):(\d\d)(?::(\d\d(?:\.\d+)?))?$").astype(float).fillna({2: 0}).to_numpy().T
+    h, m, s = text.extract(r"^(\d{1,2}):(\d\d)(?::(\d\d(?:\.\d+)?))?$").astype(float).fillna(
+        {2: 0}).to_numpy().T
     good = (h < 24) & (m < 60) & (s < 60)
     return np.where(good, np.ceil((h * 3600 + m * 60 + s) * 1000 - 1e-6), -1).astype(np.int64)
 
@@ -62,20 +65,23 @@ def clock_label(ms):
 def zone_of(name, zone):
     "A time zone by its name; ValueError naming the argument where there is none."
     if zone is None or isinstance(zone, datetime.tzinfo): return zone
-    if not isinstance(zone, str): raise TypeError(f"{name} is {zone!r}: give a time zone like 'America/New_York'")
+    if not isinstance(zone, str):
+        raise TypeError(f"{name} is {zone!r}: give a time zone like 'America/New_York'")
     try: return ZoneInfo(zone)
     except (ValueError, LookupError, OSError) as e:
         near = difflib.get_close_matches(zone, available_timezones(), 1) or ["America/New_York"]
-        raise ValueError(f"{name} is {zone!r}, which is no time zone: give one like {near[0]!r}") from e
+        raise ValueError(
+            f"{name} is {zone!r}, which is no time zone: give one like {near[0]!r}") from e
 
 # %% ../nbs/40_times.ipynb #e-named-zones
 ISO = r"\d{4}-\d\d?-\d\d?(?:$|[T ]\d)"
 OFFSET = r"(?:Z|[+-]\d\d(?::?\d\d)?)$"
 
 def _local(text, zone):
-    "Stamps of ISO text without an offset, in a zone; NaT where there is no such time, or two, or no such zone."
+    "Stamps of ISO text without offset, in a zone; NaT for no such time, or two, or no such zone."
     try: zone = ZoneInfo(zone)
-    except (ValueError, LookupError, OSError): return pd.Series(pd.NaT, text.index, "datetime64[us, UTC]")
+    except (ValueError, LookupError, OSError):
+        return pd.Series(pd.NaT, text.index, "datetime64[us, UTC]")
     text = text.where(~text.str[10:].str.contains(rf"\d{OFFSET}"), "none")  # an offset and a zone
     stamps = pd.to_datetime(text, format="ISO8601", errors="coerce").astype("datetime64[us]")
     return stamps.dt.tz_localize(zone, ambiguous="NaT", nonexistent="NaT").dt.tz_convert("UTC")
@@ -85,23 +91,26 @@ def _from_text(text):
     "Stamps of text, all naive or all aware; NaT where it is no date."
     text = text.str.replace(r"\s+", " ", regex=True)
     text = text.str.replace(r"^(\d{4})(\d\d)(\d\d)(?=$|[T ])", r"\1-\2-\3", regex=True)
-    text = text.where(text.str.match(ISO), "none").str.replace(rf"(?<=\d) (?={OFFSET})", "", regex=True)
+    text = text.where(text.str.match(ISO), "none").str.replace(
+        rf"(?<=\d) (?={OFFSET})", "", regex=True)
     parts = text.str.extract(r"^(.*[\d:]{5}) ?([A-Za-z]{2}[\w/+-]*)$")
     named, aware = parts[1].notna(), text.str[10:].str.contains(rf"\d{OFFSET}")
     zoned = bool((named | aware).any())
-    out = pd.to_datetime(text.where(aware | ~(named | zoned), "none"), format="ISO8601", errors="coerce", utc=zoned)
+    out = pd.to_datetime(text.where(aware | ~(named | zoned), "none"), format="ISO8601",
+                         errors="coerce", utc=zoned)
     if not named.any(): return out
     parts = [out[~named], *(_local(own[0], zone) for zone, own in parts[named].groupby(1))]
     return pd.concat([part for part in parts if len(part)]).sort_index()
 
 # %% ../nbs/40_times.ipynb #e-since
 UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}     # in nanoseconds
-FIRST, LAST = 365, 84_006                                   # days since 1970 of numbers that are believed
+FIRST, LAST = 365, 84_006                                   # days since 1970 of believed numbers
 
 def _from_numbers(values, unit):
-    "UTC stamps of numbers since 1970, also in text; NaT where one is no number, or not of this unit."
+    "UTC stamps of numbers since 1970, also in text; NaT where one is no number or of another unit."
     size = UNITS[unit]
-    if getattr(values, "dtype", np.dtype(object)).kind in "iu": whole = np.asarray(values).astype(np.int64)
+    if getattr(values, "dtype", np.dtype(object)).kind in "iu":
+        whole = np.asarray(values).astype(np.int64)
     else:
         text = texts(values)
         good = text.str.fullmatch(r"\d{1,19}(\.\d*)?")
@@ -115,14 +124,16 @@ def _from_numbers(values, unit):
 def _with_format(values, format):
     "Stamps of text in a format of strftime, all naive or all aware; NaT where it is in another."
     text = texts(values)
-    try: return pd.to_datetime(text, format=format, errors="coerce", utc="%z" in format or "%Z" in format)
+    try: return pd.to_datetime(text, format=format, errors="coerce",
+                               utc="%z" in format or "%Z" in format)
     except (ValueError, TypeError) as e: raise ValueError(f"format is {format!r}: {e}") from e
 
 # %% ../nbs/40_times.ipynb #e-stamps
 def stamps(values, unit=None, format=None):
-    "Timestamps of distinct values, all naive or all aware; NaT where one is none, or not between 1900 and 2200."
+    "Timestamps of distinct values, all naive or all aware; NaT for none, or not from 1900 to 2200."
     column = pd.Series(values).reset_index(drop=True)
-    if column.dtype.kind == "M": out = column if unit is None and format is None else column[:0].reindex(column.index)
+    if column.dtype.kind == "M":
+        out = column if unit is None and format is None else column[:0].reindex(column.index)
     elif unit is not None: out = _from_numbers(values, unit)
     else: out = _from_text(texts(values)) if format is None else _with_format(values, format)
     year = (out if out.dt.tz is None else out.dt.tz_convert("UTC")).dt.year
@@ -130,15 +141,17 @@ def stamps(values, unit=None, format=None):
 
 # %% ../nbs/40_times.ipynb #e-dates
 def day_and_ms(stamps):
-    "Day number (LOST for NaT) and milliseconds since midnight (rounded up, -1 for NaT) on the stamps' own clock."
+    "(day number, milliseconds since midnight, rounded up) on the stamps' clock; LOST, -1 for NaT."
     us = stamps.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
     day, lost = us.astype("datetime64[D]"), np.isnat(us)
-    return np.where(lost, LOST, day.astype(np.int64)), np.where(lost, -1, -((day - us).astype(np.int64) // 1000))
+    return (np.where(lost, LOST, day.astype(np.int64)),
+            np.where(lost, -1, -((day - us).astype(np.int64) // 1000)))
 
 # %% ../nbs/40_times.ipynb #e-dates-day-numbers
 def day_numbers(values):
     "Days since 1970; LOST where a value is no day or has a time of day."
     if pd.Series(values).dtype.kind not in "M":
-        values = texts(values).str.replace(r"[T ]00:00(:00(\.0+)?)?( ?(Z|[+-]\d\d(:?\d\d)?))?$", "", regex=True)
+        values = texts(values).str.replace(
+            r"[T ]00:00(:00(\.0+)?)?( ?(Z|[+-]\d\d(:?\d\d)?))?$", "", regex=True)
     day, ms = day_and_ms(stamps(values))
     return np.where(ms == 0, day, LOST)

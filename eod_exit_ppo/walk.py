@@ -4,9 +4,7 @@
 
 # %% ../nbs/35_walk.ipynb #imports
 from __future__ import annotations
-import inspect
-import os
-import warnings
+import inspect, os, warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
@@ -15,8 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
-from joblib.parallel import get_active_backend
+from joblib.parallel import Parallel, delayed, get_active_backend
 from .checks import as_array, once, patch, place, whole_number
 from .config import PPOConfig
 from .data import IntradayPanel, Shown
@@ -38,16 +35,17 @@ __all__ = ['WalkForward', 'check_folds', 'plot_folds', 'fit_seed', 'WalkForwardR
 # %% ../nbs/35_walk.ipynb #e-splitter
 @dataclass(frozen=True)
 class WalkForward:
-    """Train on a window of days, leave a gap, test the days after it, move on: a splitter as in scikit-learn.
+    """Train on some days, leave a gap, test the days after, move on: a splitter as in scikit-learn.
 
     Raises ValueError for sizes that make no sense and, on splitting, for too few days."""
     train: int = 120         # days to train on; of an expanding window, those of the first fold
-    test: int = 20           # days to test, then it moves on by as many; the last fold may have fewer
+    test: int = 20           # days to test, and to move on by; the last fold may have fewer
     purge: int = 1           # days left out between the two
     expanding: bool = False  # train on all days from the first on, instead of the last `train`
 
     def __post_init__(self):
-        for name, least in (("train", 1), ("test", 1), ("purge", 0)): whole_number(name, getattr(self, name), least)
+        for name, least in (("train", 1), ("test", 1), ("purge", 0)):
+            whole_number(name, getattr(self, name), least)
 
 # %% ../nbs/35_walk.ipynb #e-n-splits
 @patch
@@ -59,8 +57,8 @@ def get_n_splits(
     "The number of folds."
     spare = len(X) - self.train - self.purge
     if spare > 0: return -(-spare // self.test)
-    raise ValueError(f"{len(X)} days are too few: {self.train} to train on, {self.purge} left out and 1 to test "
-                     f"are {len(X) - spare + 1}: give more days, or a smaller train")
+    raise ValueError(f"{len(X)} days are too few: {self.train} to train on, {self.purge} left out "
+                     f"and 1 to test are {len(X) - spare + 1}: give more days, or a smaller train")
 
 # %% ../nbs/35_walk.ipynb #e-split
 @patch
@@ -78,16 +76,17 @@ def split(
 
 # %% ../nbs/35_walk.ipynb #e-positions
 def _positions(panel, idx, what):
-    "Positions of days, increasing; an error unless they are whole, within the panel and each there once."
+    "Positions of days, increasing; an error unless whole, within the panel and each there once."
     idx = np.atleast_1d(as_array(what, idx))
-    if idx.dtype.kind not in "iu": raise TypeError(f"{what} has dtype {idx.dtype}: give positions of days")
-    if idx.ndim != 1: raise ValueError(f"{what} has shape {idx.shape}: give a list of positions of days")
-    idx = np.sort(idx)
+    if idx.dtype.kind not in "iu":
+        raise TypeError(f"{what} has dtype {idx.dtype}: give positions of days")
+    if idx.ndim != 1:
+        raise ValueError(f"{what} has shape {idx.shape}: give a list of positions of days")
     if not idx.size: raise ValueError(f"{what} has no days: give at least one")
-    if idx[0] < 0 or idx[-1] >= panel.D:
-        raise ValueError(f"{what} has {idx[0]}..{idx[-1]}: the days of the panel are 0..{panel.D - 1}")
-    same = np.flatnonzero(idx[1:] == idx[:-1])
-    if len(same): raise ValueError(f"{what} has {place(panel, idx[same[0]])} twice: give each day once")
+    if (idx := np.sort(idx))[0] < 0 or idx[-1] >= panel.D: raise ValueError(
+        f"{what} has {idx[0]}..{idx[-1]}: the days of the panel are 0..{panel.D - 1}")
+    if len(same := np.flatnonzero(idx[1:] == idx[:-1])):
+        raise ValueError(f"{what} has {place(panel, idx[same[0]])} twice: give each day once")
     return idx
 
 # %% ../nbs/35_walk.ipynb #e-pairs
@@ -95,28 +94,32 @@ def _pairs(panel, splitter):
     "The (train, test) pairs of a splitter, or a TypeError that says what is one."
     split = getattr(splitter, "split", None)
     if isinstance(splitter, (str, type)) or not (callable(split) or isinstance(splitter, Iterable)):
-        raise TypeError(f"splitter is {splitter!r}: give WalkForward(train=120, test=20), or what has split(panel)")
+        raise TypeError(f"splitter is {splitter!r}: give WalkForward(train=120, test=20), or what "
+                        "has split(panel)")
     for k, fold in enumerate(split(panel) if callable(split) else splitter):
         try: train, test = fold
-        except (TypeError, ValueError): raise TypeError(f"fold {k} is {fold!r}: give a pair, (train, test)") from None
-        yield _positions(panel, train, f"fold {k}, train"), _positions(panel, test, f"fold {k}, test")
+        except (TypeError, ValueError):
+            raise TypeError(f"fold {k} is {fold!r}: give a pair, (train, test)") from None
+        yield (_positions(panel, train, f"fold {k}, train"),
+               _positions(panel, test, f"fold {k}, test"))
 
 # %% ../nbs/35_walk.ipynb #e-check
 def check_folds(
     panel: IntradayPanel,  # D days
-    splitter,              # anything with split(panel) -> pairs, or the (train, test) pairs themselves
+    splitter,              # anything with split(panel) -> pairs, or the (train, test) pairs
 ) -> list[tuple[np.ndarray, np.ndarray]]:  # positions of days, increasing
     """The folds of any splitter: every training day before every test day, no day tested twice.
 
-    Raises ValueError naming fold and days where that is not so; TypeError for what is no splitter."""
+    Raises ValueError naming fold and days where that is not so; TypeError if it is no splitter."""
     folds, tested = list(_pairs(panel, splitter)), {}
     for k, (train, test) in enumerate(folds):
         if train[-1] >= test[0]: raise ValueError(
-            f"fold {k} trains on {place(panel, train[-1])} and tests {place(panel, test[0])}: what is learned from "
-            "later days is not known then; use a splitter that trains on earlier days only, such as WalkForward")
-        twice = [d for d in test if d in tested]
-        if twice: raise ValueError(f"folds {tested[twice[0]]} and {k} both test {place(panel, twice[0])}: let each day "
-                                   "be tested once, so that the tested days can be put one after the other")
+            f"fold {k} trains on {place(panel, train[-1])} and tests {place(panel, test[0])}: what "
+            "is learned from later days is not known then; use a splitter that trains on earlier "
+            "days only, such as WalkForward")
+        if twice := [d for d in test if d in tested]: raise ValueError(
+            f"folds {tested[twice[0]]} and {k} both test {place(panel, twice[0])}: let each day be "
+            "tested once, so that the tested days can be put one after the other")
         tested.update(dict.fromkeys(test.tolist(), k))
     if not folds: raise ValueError("the splitter gives no folds: give one that gives at least one")
     return folds
@@ -124,10 +127,10 @@ def check_folds(
 # %% ../nbs/35_walk.ipynb #e-draw-fold
 def _draw_fold(ax, k, fold):
     "A bar for each run of days."
-    for idx, colour, name in zip(fold, (COLOURS["foresight"], COLOURS["learned"]), ("train", "test")):
+    for idx, colour, name in zip(fold, ("foresight", "learned"), ("train", "test")):
         runs = np.split(idx, np.flatnonzero(np.diff(idx) > 1) + 1)
         bars = [(run[0] - 0.5, len(run)) for run in runs]
-        ax.broken_barh(bars, (k - 0.35, 0.7), color=colour, label="_" if k else name)
+        ax.broken_barh(bars, (k - 0.35, 0.7), color=COLOURS[colour], label="_" if k else name)
 
 # %% ../nbs/35_walk.ipynb #e-plot-folds
 def plot_folds(
@@ -156,7 +159,8 @@ def fit_seed(
     seed: int,  # 0, 1, ...: which of the repetitions
 ) -> int:       # below 2^63
     "Where the generator of one fit starts."
-    return int(np.random.SeedSequence(root, spawn_key=(fold, seed)).generate_state(1, np.uint64)[0]) // 2
+    return int(np.random.SeedSequence(root, spawn_key=(fold, seed))
+               .generate_state(1, np.uint64)[0]) // 2
 
 # %% ../nbs/35_walk.ipynb #e-fits
 def _takes_seed(fit): return "seed" in inspect.signature(fit).parameters
@@ -165,19 +169,23 @@ def _takes_seed(fit): return "seed" in inspect.signature(fit).parameters
 def _named_fits(policies):
     "Name -> fit; an error for what is no function of training days."
     if not isinstance(policies or {}, Mapping):
-        raise TypeError(f"policies is a {type(policies).__name__}: give a dict such as {{'threshold': Threshold.fit}}")
+        raise TypeError(f"policies is a {type(policies).__name__}: give a dict such as "
+                        "{'threshold': Threshold.fit}")
     once("the names of policies", [str(k) for k in policies or {}])
     for k, fit in (policies or {}).items():
         if hasattr(fit, "exit_steps") or not callable(fit): raise TypeError(
-            f"policies has {k!r} as a {fit.__name__ if isinstance(fit, type) else type(fit).__name__}: give a function "
-            "that fits it on the training days it gets, such as Threshold.fit or lambda train: ExitAt(5)")
+            f"policies has {k!r} as a {(fit if isinstance(fit, type) else type(fit)).__name__}: "
+            "give a function that fits it on the training days it gets, such as Threshold.fit or "
+            "lambda train: ExitAt(5)")
     return {str(k): fit for k, fit in (policies or {}).items()}
 
 # %% ../nbs/35_walk.ipynb #e-with-agent
 def _with_agent(fits, name, *of_agent):
     "The fits with the agent's in front, unless its name is None."
-    if name is None and not fits: raise ValueError("there is nothing to fit: give a name for the agent, or policies")
-    if name in fits: raise ValueError(f"policies has {name!r}, which is the agent's name: give one of them another")
+    if name is None and not fits:
+        raise ValueError("there is nothing to fit: give a name for the agent, or policies")
+    if name in fits: raise ValueError(
+        f"policies has {name!r}, which is the agent's name: give one of them another")
     return fits if name is None else {str(name): FitAgent(*of_agent), **fits}
 
 # %% ../nbs/35_walk.ipynb #e-cut
@@ -192,7 +200,7 @@ def _history_of(policy):
 
 # %% ../nbs/35_walk.ipynb #e-run-unit
 def _run_unit(unit, fit, panel, train, test, seed, threads, elsewhere):
-    "Fit on the training days, decide the test days: (unit, exit steps, history or None, gain on the training days)."
+    "Fit on `train`, decide `test`: (unit, exit steps, history or None, gain on the training days)."
     try:
         with using_threads(threads):
             if elsewhere is not None: elsewhere.check()
@@ -200,55 +208,57 @@ def _run_unit(unit, fit, panel, train, test, seed, threads, elsewhere):
             steps = Exits.of(_cut(panel, test), policy, unit.policy).steps.astype(np.int32)
             return unit, steps, _history_of(policy), gain_in_sample(days, policy)
     except Exception as error: raise RuntimeError(
-        f"the fit of {unit.policy!r} in fold {unit.fold}, seed {unit.seed} (trained on {place(panel, train[0])} to "
-        f"{place(panel, train[-1])}) failed: {type(error).__name__}: {error}") from error
+        f"the fit of {unit.policy!r} in fold {unit.fold}, seed {unit.seed} (trained on "
+        f"{place(panel, train[0])} to {place(panel, train[-1])}) failed: "
+        f"{type(error).__name__}: {error}") from error
 
 # %% ../nbs/35_walk.ipynb #e-dask-workers
 def _dask_workers():
-    "joblib's context for Dask and the number of workers to wait for; None in any other context."
+    "joblib's Dask context and how many workers to wait for (one: joblib fits here), else None."
     context = get_active_backend()[0]
-    if hasattr(context, "data_futures"): return context, min(len(context.client.ncores()), 2)  # one: joblib fits here
+    if hasattr(context, "data_futures"): return context, min(len(context.client.ncores()), 2)
 
 @contextmanager
 def _on_every_worker(context, workers, panel):
     "Hold the panel on every worker meanwhile: the fits then refer to it."
     held = context.data_futures
     context.client.wait_for_workers(workers, timeout=30)
-    if getattr(held.get(id(panel)), "status", None) != "finished":  # it is by the context's scatter=[panel]
+    if getattr(held.get(id(panel)), "status", None) != "finished":  # it is by scatter=[panel]
         held[id(panel)] = context.client.scatter(panel, broadcast=True, hash=False)
     try: yield
     finally: held.pop(id(panel), None)
 
 # %% ../nbs/35_walk.ipynb #e-pool
 def _run_all(calls, jobs, panel, arrived):
-    "Run the calls, {unit: delayed call}, and hand each result to `arrived`; what a killed worker leaves begins again."
+    "Run {unit: call} and hand each result to `arrived`; what a killed worker leaves begins again."
     calls, barren, dask = dict(calls), 0, _dask_workers()
-    while calls:
-        before = len(calls)
+    while before := len(calls):
         try:
             with _on_every_worker(*dask, panel) if dask else nullcontext():
-                for unit, *result in Parallel(n_jobs=jobs, return_as="generator_unordered")(list(calls.values())):
+                for unit, *result in Parallel(n_jobs=jobs, return_as="generator_unordered")(
+                        list(calls.values())):
                     del calls[unit]
                     arrived(unit, *result)
         except (BrokenProcessPool, CancelledError, TimeoutError) as error:
             barren = barren + 1 if len(calls) == before else 0
             what = f"a worker process was killed with {len(calls)} fits to go"
             if barren == 3: raise RuntimeError(
-                f"{what}, three times without a result in between; the next was {next(iter(calls))}: it may "
-                "need more memory than there is, try fewer jobs") from error
+                f"{what}, three times without a result in between; the next was "
+                f"{next(iter(calls))}: it may need more memory than there is, try fewer "
+                "jobs") from error
             warnings.warn(f"{what}: they begin again in new ones", UserWarning, stacklevel=4)
 
 # %% ../nbs/35_walk.ipynb #e-result
 @dataclass(frozen=True, eq=False, repr=False)
 class WalkForwardResult(Shown):
-    "The days that were tested, in time order, and what every policy decided on them without having seen them."
+    "The tested days in time order, and what every policy decided on them without having seen them."
     panel: IntradayPanel                # the D tested days
-    exit_steps: dict[str, np.ndarray]   # policy -> (S, D, N) int64; S seeds, 1 if its fit takes none
+    exit_steps: dict[str, np.ndarray]   # policy -> (S, D, N) int64; S seeds, 1 if a fit takes none
     fold: np.ndarray                    # (D,) int, the fold that tested each day
-    folds: pd.DataFrame                 # one row per fold: first and last day of both parts, and how many there are
-    history: pd.DataFrame               # policy, fold, seed, epoch and the training's metrics, where there are any
+    folds: pd.DataFrame                 # one per fold: both parts' first day, last day and length
+    history: pd.DataFrame               # policy, fold, seed, epoch and training metrics, if any
     tried: int                          # configurations tried on these days, as far as is known
-    learned: pd.DataFrame | None = None # policy, fold, seed, gain: over holding, per day, on the days it learned from
+    learned: pd.DataFrame | None = None # policy, fold, seed, gain: daily, in sample, over holding
 
     @property
     def seeds(self) -> int:
@@ -258,15 +268,17 @@ class WalkForwardResult(Shown):
     @cached_property
     def book(self) -> IntradayPanel:
         "The tested days with the book split evenly among the seeds: S*N positions, seed by seed."
-        return self.panel if self.seeds == 1 else self.panel.stocks(np.tile(np.arange(self.panel.N), self.seeds))
+        return (self.panel if self.seeds == 1
+                else self.panel.stocks(np.tile(np.arange(self.panel.N), self.seeds)))
 
 # %% ../nbs/35_walk.ipynb #e-shown
 @patch
 def _about(self: WalkForwardResult):
-    names = ", ".join(f"{k} ({len(s)} seeds)" if len(s) > 1 else k for k, s in self.exit_steps.items())
-    days = self.panel.dates
+    steps, days = self.exit_steps.items(), self.panel.dates
+    names = ", ".join(f"{k} ({len(s)} seeds)" if len(s) > 1 else k for k, s in steps)
     return f"WalkForwardResult: {len(days)} days out of sample in {len(self.folds)} folds", [
-        ("days", f"{days[0]} .. {days[-1]}"), ("policies", names), ("configurations tried", str(self.tried))]
+        ("days", f"{days[0]} .. {days[-1]}"), ("policies", names),
+        ("configurations tried", str(self.tried))]
 
 # %% ../nbs/35_walk.ipynb #e-policies
 @patch
@@ -275,12 +287,11 @@ def policies(
     each_seed: bool = False,  # also every seed by itself, where there are several
 ) -> dict[str, np.ndarray]:   # name -> (D, S*N) int64, exit steps on `book`
     "What `compare` and the plots take."
-    out, D = {}, self.panel.D
+    out, D, S = {}, self.panel.D, self.seeds
     for name, steps in self.exit_steps.items():
-        every = np.broadcast_to(steps, (self.seeds, *steps.shape[1:]))
-        out[name] = every.transpose(1, 0, 2).reshape(D, -1)
+        out[name] = np.broadcast_to(steps, (S, *steps.shape[1:])).transpose(1, 0, 2).reshape(D, -1)
         if each_seed and len(steps) > 1:
-            out |= {f"{name}, seed {s}": np.tile(own, (1, self.seeds)) for s, own in enumerate(steps)}
+            out |= {f"{name}, seed {s}": np.tile(own, (1, S)) for s, own in enumerate(steps)}
     return out
 
 # %% ../nbs/35_walk.ipynb #e-judge
@@ -306,59 +317,61 @@ def to_frame(self: WalkForwardResult) -> pd.DataFrame:
 # %% ../nbs/35_walk.ipynb #e-walk-trades
 @patch
 def trades(self: WalkForwardResult) -> pd.DataFrame:
-    "One row per policy, seed and position, then the columns of `Exits.trades`; each seed has the whole book."
+    "Policy, seed and the columns of `Exits.trades` per position; each seed has the whole book."
     lists = {(name, s): Exits.of(self.panel, own, name).trades()
              for name, steps in self.exit_steps.items() for s, own in enumerate(steps)}
-    return pd.concat(lists, names=["policy", "seed"]).reset_index(["policy", "seed"]).reset_index(drop=True)
+    return pd.concat(lists, names=["policy", "seed"]).reset_index([0, 1]).reset_index(drop=True)
 
 # %% ../nbs/35_walk.ipynb #e-tables
 def _folds_table(panel, folds):
     "First and last day of both parts of each fold, and how many days they have."
-    ends = [("first", lambda i: panel.dates[i[0]]), ("last", lambda i: panel.dates[i[-1]]), ("days", len)]
-    return pd.DataFrame([{f"{part} {k}": of(idx) for part, idx in zip(("train", "test"), fold) for k, of in ends}
-                         for fold in folds]).rename_axis("fold")
+    ends = {"first": lambda i: panel.dates[i[0]], "last": lambda i: panel.dates[i[-1]], "days": len}
+    return pd.DataFrame([{f"{part} {k}": of(idx) for part, idx in zip(("train", "test"), fold)
+                          for k, of in ends.items()} for fold in folds]).rename_axis("fold")
 
 # %% ../nbs/35_walk.ipynb #e-history-table
 def _history_table(results):
     "What the trainings told, the fit they are of in front."
     told = [h.assign(**u._asdict()) for u, (_, h, _) in sorted(results.items()) if h is not None]
-    history = pd.concat(told, ignore_index=True) if told else pd.DataFrame(columns=["policy", "fold", "seed"])
-    first = ["policy", "fold", "seed", *(c for c in ("epoch",) if c in history)]
-    if "epoch" in history and history.epoch.notna().all(): history["epoch"] = history.epoch.astype(np.int64)
+    history = pd.concat(told, ignore_index=True) if told else pd.DataFrame(columns=Unit._fields)
+    first = [*Unit._fields, *(c for c in ("epoch",) if c in history)]
+    if "epoch" in history and history.epoch.notna().all():
+        history["epoch"] = history.epoch.astype(np.int64)
     return history[[*first, *history.columns.difference(first, sort=False)]]
 
 # %% ../nbs/35_walk.ipynb #e-stitch
 def _stitch(panel, folds, fits, results, tried):
     "The result of a walk from those of its units."
-    days = np.concatenate([test for _, test in folds])
+    parts, days = range(len(folds)), np.concatenate([test for _, test in folds])
     order = np.argsort(days)
-    fold = np.repeat(np.arange(len(folds)), [len(test) for _, test in folds])[order]
-    def steps(name, seed): return np.concatenate([results[Unit(name, k, seed)][0] for k in range(len(folds))])[order]
+    fold = np.repeat(parts, [len(test) for _, test in folds])[order]
     seeds = {name: sorted({u.seed for u in results if u.policy == name}) for name in fits}
-    exit_steps = {name: np.stack([steps(name, s) for s in own]).astype(np.int64) for name, own in seeds.items()}
-    return WalkForwardResult(_cut(panel, days[order]), exit_steps, fold, _folds_table(panel, folds),
+    steps = {name: np.stack([np.concatenate([results[Unit(name, k, s)][0] for k in parts])[order]
+                             for s in own]).astype(np.int64) for name, own in seeds.items()}
+    return WalkForwardResult(_cut(panel, days[order]), steps, fold, _folds_table(panel, folds),
                              _history_table(results), tried,
                              pd.DataFrame([(*u, gain) for u, (*_, gain) in sorted(results.items())],
                                           columns=["policy", "fold", "seed", "gain"]))
 
 # %% ../nbs/35_walk.ipynb #e-in-order
 def _in_order(panel):
-    "The panel with its numbers laid out in memory as a process would get them, so that sums round alike."
+    "The panel laid out in memory as a process would get it, so that sums round alike."
     odd = {k: np.ascontiguousarray(a) for k, a in panel.arrays.items() if not a.flags.c_contiguous}
     return panel.with_arrays(**odd) if odd else panel
 
 # %% ../nbs/35_walk.ipynb #e-run-walk
 def _run_walk(panel, folds, fits, seeds, seed, threads, jobs, kept, progress):
     "Fit what is not kept yet: {unit: (exit steps, history, gain on the training days)}."
-    units = [Unit(p, k, s) for k in range(len(folds)) for p, fit in fits.items()
-             for s in range(seeds if _takes_seed(fit) else 1)]
-    results = {}
+    units, results = [Unit(p, k, s) for k in range(len(folds)) for p, fit in fits.items()
+                      for s in range(seeds if _takes_seed(fit) else 1)], {}
     for u in units if kept is not None else ():
         if (found := kept.read(u)) is not None: results[u] = found
     elsewhere = None if kept is None else Elsewhere.of(fits.values())
-    calls = {u: delayed(_run_unit)(u, fits[u.policy], panel, *folds[u.fold], fit_seed(seed, u.fold, u.seed), threads,
-                                   elsewhere) for u in units if u not in results}
-    with progress_bar(progress, desc="walk forward", unit="fit", total=len(units), initial=len(results)) as bar:
+    calls = {u: delayed(_run_unit)(u, fits[u.policy], panel, *folds[u.fold],
+                                   fit_seed(seed, u.fold, u.seed), threads, elsewhere)
+             for u in units if u not in results}
+    with progress_bar(progress, desc="walk forward", unit="fit", total=len(units),
+                      initial=len(results)) as bar:
         def arrived(unit, *found):
             if kept is not None: kept.write(unit, *found)
             results[unit] = found
@@ -370,36 +383,38 @@ def _run_walk(panel, folds, fits, seeds, seed, threads, jobs, kept, progress):
 def walk_forward(
     panel: IntradayPanel,                 # D days
     config: PPOConfig | None = None,      # of the agent; None: the default recipe
-    splitter=None,                        # None: WalkForward(); any with split(panel), or a list of (train, test)
+    splitter=None,                        # None: WalkForward(); else any that `check_folds` takes
     seeds: int = 3,                       # fits of each fold, for what takes a seed
-    jobs: int | None = 2,                 # fits at a time; 1: here, one by one; None: as joblib's context says
-    folder: str | os.PathLike | None = None,  # where results are kept, so that a rerun does only what is missing
+    jobs: int | None = 2,                 # fits at a time; 1: here; None: as joblib's context says
+    folder: str | os.PathLike | None = None,  # keeps results: a rerun does only what is missing
     progress: bool = True,                # show a bar, where somebody can see it
-    policies: Mapping | None = None,      # name -> fit(train) or fit(train, seed), walked beside the agent
+    policies: Mapping | None = None,      # name -> fit(train) or fit(train, seed), beside the agent
     name: str | None = "learned",         # of the agent among them; None: without the agent
     seed: int = 0,                        # root of all generators
-    threads: int = 1,                     # torch's threads in each fit; another number rounds differently
-    tried: int = 0,                       # configurations that were tried on these days before, elsewhere
+    threads: int = 1,                     # of torch in each fit; another number rounds differently
+    tried: int = 0,                       # configurations tried on these days before, elsewhere
     device: str = "cpu",                  # of the agent: "cpu", "cuda" or "auto"
-    features: str | FeatureSet | Callable | None = None,  # of the agent; None: those that the config names
-    objective: Term | str | Callable | None = None,  # of the agent: what a day is worth; None: its payoff
+    features: str | FeatureSet | Callable | None = None,  # of the agent; None: those of the config
+    objective: Term | str | Callable | None = None,  # of the agent: a day's worth; None: its payoff
     limits: Limits | None = None,         # of the agent: hard limits of the book
-    start: Callable | None = None,        # of the agent: fits the rule that it starts from, such as LeastSquaresMC.fit
+    start: Callable | None = None,        # fits the agent's first rule, such as LeastSquaresMC.fit
 ) -> WalkForwardResult:
-    """Refit through time and decide days that no fit has seen; how the fits are spread changes nothing.
+    """Refit through time and decide days that no fit has seen; how fits are spread changes nothing.
 
-    Raises ValueError or TypeError for folds that look ahead, arguments that make no sense, a folder that holds another
-    walk, or a fit that can't be known again in one; RuntimeError naming the fit that failed."""
+    Raises ValueError or TypeError for folds that look ahead, arguments that make no sense, a folder
+    of another walk, or a fit that it can't know again; RuntimeError naming the fit that failed."""
     if not isinstance(panel, IntradayPanel):
         raise TypeError(f"panel is a {type(panel).__name__}: give an IntradayPanel")
-    for key, x, least in (("seeds", seeds, 1), ("seed", seed, 0), ("threads", threads, 1), ("tried", tried, 0)):
-        whole_number(key, x, least)
+    for key, x, least in (("seeds", seeds, 1), ("seed", seed, 0), ("threads", threads, 1),
+                          ("tried", tried, 0)): whole_number(key, x, least)
     if jobs == 0: raise ValueError("jobs is 0: give 1 or more, -1 for every core, or None")
-    fits = _with_agent(_named_fits(policies), name, config, device, features, objective, limits, start)
+    fits = _with_agent(_named_fits(policies), name, config, device, features, objective, limits,
+                       start)
     splitter = WalkForward() if splitter is None else splitter
     folds, panel = check_folds(panel, splitter), _in_order(panel)
-    record = walk_record(panel, splitter, folds, seed, threads, identities(fits, folder is not None), tried)
+    record = walk_record(panel, splitter, folds, seed, threads,
+                         identities(fits, folder is not None), tried)
     with nullcontext() if folder is None else locked(folder):
         kept = None if folder is None else KeptWalk(folder, record)
         results = _run_walk(panel, folds, fits, seeds, seed, threads, jobs, kept, progress)
-    return _stitch(panel, folds, fits, results, configurations(record if kept is None else kept.record))
+    return _stitch(panel, folds, fits, results, configurations(kept.record if kept else record))

@@ -23,7 +23,8 @@ __all__ = ['walk_record', 'Unit', 'KeptWalk']
 # %% ../nbs/34_walk_store.ipynb #e-about-panel
 def _about_panel(panel):
     "Shape and days in words, and a checksum of every array."
-    about = {"shape": " x ".join(map(str, panel.shape)), "days": f"{panel.dates[0]} .. {panel.dates[-1]}"}
+    about = {"shape": " x ".join(map(str, panel.shape)),
+             "days": f"{panel.dates[0]} .. {panel.dates[-1]}"}
     return about | {k: checksum(a) for k, a in panel.arrays.items()}
 
 # %% ../nbs/34_walk_store.ipynb #e-record
@@ -37,10 +38,11 @@ def walk_record(
     tried: int,                    # configurations, elsewhere
 ) -> dict:                         # as JSON has it
     "What a walk is made of."
-    days = {"number": len(folds), "days": fingerprint([[part.tolist() for part in fold] for fold in folds])}
+    days = {"number": len(folds),
+            "days": fingerprint([[part.tolist() for part in fold] for fold in folds])}
     walk = {"panel": _about_panel(panel), "folds": days, "seed": int(seed), "threads": int(threads)}
-    return {"walk": walk | {"versions": versions()}, "policies": dict(policies), "tried": int(tried),
-            "splitter": re.sub(r" at 0x[0-9a-fA-F]+", "", repr(splitter))}
+    return {"walk": walk | {"versions": versions()}, "policies": dict(policies),
+            "tried": int(tried), "splitter": re.sub(r" at 0x[0-9a-fA-F]+", "", repr(splitter))}
 
 # %% ../nbs/34_walk_store.ipynb #e-identities
 def identities(
@@ -53,29 +55,32 @@ def identities(
         try: found[name] = identity(fit)
         except ValueError as error:
             if kept: raise ValueError(
-                f"{name!r} can't be kept in a folder, where it must be known again: {error}; let its __getstate__ "
-                "leave that out if results don't depend on it, or give no folder") from error
+                f"{name!r} can't be kept in a folder, where it must be known again: {error}; let "
+                "its __getstate__ leave that out if results don't depend on it, or give no "
+                "folder") from error
             found[name] = {"name": name}
     return found
 
 # %% ../nbs/34_walk_store.ipynb #e-tried
 def configurations(record: dict) -> int:
     "How many were tried on the days of a record, as far as is known."
-    return record["tried"] + len({json.dumps(i, sort_keys=True) for i in record["policies"].values()})
+    return record["tried"] + len({json.dumps(i, sort_keys=True)
+                                  for i in record["policies"].values()})
 
 # %% ../nbs/34_walk_store.ipynb #e-joined
 def _joined(folder, old, new):
-    "The record of a folder with the policies of a new walk added; ValueError where the two don't fit together."
+    "The record of a folder with a new walk's policies added; ValueError where the two don't fit."
     if apart := differences(old["walk"], new["walk"]): raise ValueError(
-        f"{folder} holds another walk, different in {'; '.join(apart)}; its splitter was {old['splitter']}: "
-        "give another folder")
+        f"{folder} holds another walk, different in {'; '.join(apart)}; its splitter was "
+        f"{old['splitter']}: give another folder")
     for name, own in new["policies"].items():
         apart = differences(old["policies"].get(name, own), own)
-        stated = [x for x in apart if not x.startswith("code and values ")]  # they say why, if there are any
+        stated = [x for x in apart if not x.startswith("code and values ")]  # they say why, if any
         if apart: raise ValueError(
-            f"{folder} holds {name!r} with other settings: {'; '.join(stated or apart)}: give it a name of its own, "
-            "so that it counts as one more configuration tried, or another folder")
-    return {**old, "policies": {**old["policies"], **new["policies"]}, "tried": max(old["tried"], new["tried"])}
+            f"{folder} holds {name!r} with other settings: {'; '.join(stated or apart)}: give it a "
+            "name of its own, so that it counts as one more configuration tried, or another folder")
+    return {**old, "policies": {**old["policies"], **new["policies"]},
+            "tried": max(old["tried"], new["tried"])}
 
 # %% ../nbs/34_walk_store.ipynb #e-unit
 class Unit(NamedTuple):
@@ -95,8 +100,9 @@ class KeptWalk:
     def __init__(self, folder, record):
         self.folder, self.file = Path(folder), Path(folder) / "walk.record"
         if (self.folder / "walk.json").exists(): raise ValueError(
-            f"{self.folder} has format 1, in which a fit was known by its name and bytecode only; this version of "
-            f"eod_exit_ppo reads format {_FORMAT}: give another folder, or use the version that wrote it")
+            f"{self.folder} has format 1, in which a fit was known by its name and bytecode only; "
+            f"this version of eod_exit_ppo reads format {_FORMAT}: give another folder, or use the "
+            "version that wrote it")
         self.record = _joined(self.folder, self._read(), record) if self.file.exists() else record
         write_sealed(self.file, "walk", _FORMAT, json.dumps(self.record, indent=1).encode())
 
@@ -108,22 +114,25 @@ class KeptWalk:
 @patch
 def file_of(self: KeptWalk, unit: Unit) -> tuple[Path, str]:
     "The file of a fit, and what it must say of itself."
-    about = dict(unit._asdict(), identity=self.record["policies"][unit.policy], walk=self.record["walk"])
+    about = dict(unit._asdict(), identity=self.record["policies"][unit.policy],
+                 walk=self.record["walk"])
     name = f"{quote(unit.policy, safe='')}-fold{unit.fold:03d}-seed{unit.seed}.fit"
     return self.folder / name, json.dumps(about, sort_keys=True)
 
 # %% ../nbs/34_walk_store.ipynb #e-write
 @patch
-def write(self: KeptWalk, unit: Unit, steps: np.ndarray, history: pd.DataFrame | None, learned: float = np.nan) -> None:
-    "Keep what a fit has decided, how its training went, and what it gains on the days that it learned from."
+def write(self: KeptWalk, unit: Unit, steps: np.ndarray, history: pd.DataFrame | None,
+          learned: float = np.nan) -> None:
+    "Keep what a fit decided, how its training went and what it gains on the days it learned from."
     (file, about), h = self.file_of(unit), pd.DataFrame() if history is None else history
-    write_arrays(file, "fit", _FORMAT, dict(about=np.array(about), exit_steps=steps, history=h.to_numpy(np.float64),
-                                            columns=np.array(h.columns, dtype=str), learned=np.array(learned)))
+    write_arrays(file, "fit", _FORMAT, dict(
+        about=np.array(about), exit_steps=steps, history=h.to_numpy(np.float64),
+        columns=np.array(h.columns, dtype=str), learned=np.array(learned)))
 
 # %% ../nbs/34_walk_store.ipynb #e-read
 @patch
 def read(self: KeptWalk, unit: Unit) -> tuple[np.ndarray, pd.DataFrame | None, float] | None:
-    "Exit steps, history and gain as they were written; None where there are none, with a warning if the file is bad."
+    "Exit steps, history and gain as written; None without a file, with a warning for a bad one."
     file, about = self.file_of(unit)
     if not file.exists(): return None
     try: found = read_arrays(file, "fit", _FORMAT)

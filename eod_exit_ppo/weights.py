@@ -24,19 +24,21 @@ def _check_finite(w):
 # %% ../nbs/02_weights.ipynb #e-norm
 def normalize_neutral(
     w: np.ndarray,  # (N,) or (D, N) raw weights of any scale; positive is long, negative is short
-) -> np.ndarray:    # the same shape, float32 unless `w` is float64: each side sums to 1 in absolute value
+) -> np.ndarray:    # the same shape, float32 unless `w` is float64: the sides sum to 1 and to -1
     """Scale each side of the book to one unit of capital; the input is not changed.
 
-    Zeros stay, a side that is empty stays empty. Raises ValueError for a weight that is not finite or a shape of
-    more axes, TypeError for a dtype that is not real numbers."""
+    Zeros stay, a side that is empty stays empty. Raises ValueError for a weight that is not finite
+    or a shape of more axes, TypeError for a dtype that is not real numbers."""
     w = np.asarray(w)
     if w.dtype.kind not in "fiu": raise TypeError(f"w has dtype {w.dtype}: give real numbers")
-    if w.ndim not in (1, 2): raise ValueError(f"w has shape {w.shape}: give (stocks,) or (days, stocks)")
+    if w.ndim not in (1, 2):
+        raise ValueError(f"w has shape {w.shape}: give (stocks,) or (days, stocks)")
     _check_finite(w)
     long, short = np.maximum(w, 0), np.minimum(w, 0)
     with np.errstate(over="ignore"):
         sums = [np.abs(side.sum(-1, keepdims=True, dtype=np.float64)) for side in (long, short)]
-    if not np.isfinite(sums).all(): raise ValueError("w has values too large to be added up: scale them down")
+    if not np.isfinite(sums).all():
+        raise ValueError("w has values too large to be added up: scale them down")
     long, short = (side / np.where(total > 0, total, 1) for side, total in zip((long, short), sums))
     return (long + short).astype(np.float64 if w.dtype == np.float64 else np.float32)
 
@@ -44,7 +46,7 @@ def normalize_neutral(
 FEW = 10   # names; a book of fewer is small
 
 def narrow_books(w: np.ndarray):
-    "(reason, days, stocks or None, details) of days with few names held, and of positions that are half of their side."
+    "(reason, days, stocks or None, details) of days with few names, and positions half of a side."
     held = (w != 0).sum(1)
     days = np.flatnonzero(held < FEW)
     yield "small book", days, None, [f"{n} names" for n in held[days]]
@@ -56,14 +58,18 @@ def narrow_books(w: np.ndarray):
 # %% ../nbs/02_weights.ipynb #e-lots
 @patch
 def lots(self: IntradayPanel, k: int) -> IntradayPanel:
-    """Each position as k lots of a k-th of its weight: AAA/1 to AAA/k. Their number is the last column of `extra`.
+    """Each position as k lots of a k-th of its weight: AAA/1 to AAA/k.
 
-    Raises TypeError or ValueError for a k that is no whole number from 1 up, ValueError where weights get too small."""
+    Their number is the last column of `extra`. Raises TypeError or ValueError for a k that is no
+    whole number from 1 up, ValueError where weights get too small."""
     whole_number("k", k, 1)
-    cut, number = self.stocks(np.repeat(np.arange(self.N), k)), np.tile(np.arange(1, k + 1, dtype=np.float32), self.N)
+    cut, number = (self.stocks(np.repeat(np.arange(self.N), k)),
+                   np.tile(np.arange(1, k + 1, dtype=np.float32), self.N))
     weights, column = cut.weights / np.float32(k), np.broadcast_to(number[:, None], (*cut.shape, 1))
     if ((weights == 0) != (cut.weights == 0)).any():
-        raise ValueError(f"weights are too small for float32 when divided by k = {k}: scale them up")
+        raise ValueError(
+            f"weights are too small for float32 when divided by k = {k}: scale them up")
     extra = column if self.extra is None else np.concatenate([cut.extra, column], axis=-1)
     names = np.array([f"{t}/{int(j)}" for t, j in zip(cut.tickers, number)])
-    return cut.with_arrays(weights=read_only(weights), extra=read_only(extra), tickers=read_only(names))
+    return cut.with_arrays(
+        weights=read_only(weights), extra=read_only(extra), tickers=read_only(names))

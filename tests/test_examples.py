@@ -35,10 +35,10 @@ def test_every_public_name_has_an_example(path):
 
 
 def wide(path, most=100):
-    "The lines of a notebook's cells that are wider, but for exported ones, which the modules' limit of 120 is for."
+    "The lines of a notebook's code that are wider."
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         lines = "".join(cell["source"]).splitlines()
-        if cell["cell_type"] == "code" and not any(line.startswith("#| export") for line in lines[:3]):
+        if cell["cell_type"] == "code":
             yield from (f"{cell['id']}: {line}" for line in lines if len(line) > most)
 
 

@@ -8,8 +8,9 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 from .checks import patch
+from .layout import Layout
 from .sessions import calendar_of, exchange_sessions, sessions_of, span_ms
-from .tables import MISSING, Layout, floats, pieces, prices, tickers, when
+from .tables import MISSING, floats, pieces, prices, tickers, when
 from .times import by_value, clock_label, date_of, day_numbers, texts
 
 # %% auto #0

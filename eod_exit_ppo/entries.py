@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from .checks import once
-from .tables import (USUAL, Rows, as_frame, floats, numpy_columns, plain_name,
-                                 read_table, tickers)
+from .layout import USUAL, as_frame, numpy_columns, plain_name
+from .tables import Rows, floats, read_table, tickers
 from .times import LOST, by_value, day_numbers, texts
 
 # %% auto #0

@@ -12,9 +12,9 @@ from .bars import TICKER, TIME, Bars, synthetic_bars, unpack_key
 from .checks import patch, whole_number
 from .data import IntradayPanel
 from .entries import table_entries
+from .layout import takes_layout
 from .prices import Rules, drop_or_keep, gap_of, marks_of, share_of
 from .sessions import broken_off, snapshot_times, span_ms
-from .tables import takes_layout
 from .times import DAY, LOST, clock_label, date_of
 from .weights import narrow_books
 

@@ -4,78 +4,24 @@
 
 # %% ../nbs/42_tables.ipynb #imports
 from __future__ import annotations
-import contextlib, dataclasses, glob, re, typing
+import glob
+import re
 from collections.abc import Iterable
-from inspect import signature
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote
-import numpy as np, pandas as pd, pyarrow as pa, pyarrow.parquet as pq
-from .checks import once, patch
-from .times import (DAY, LOST, UNITS, by_value, clock_ms, day_and_ms, day_numbers,
-                                distinct, stamps, texts, zone_of)
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from .checks import once
+from .layout import (USUAL, Layout, as_frame, in_columns, numpy_columns, our_names,
+                                 plain_name)
+from .times import (DAY, LOST, by_value, clock_ms, day_and_ms, day_numbers, distinct,
+                                stamps, texts)
 
 # %% auto #0
-__all__ = ['Layout']
-
-# %% ../nbs/42_tables.ipynb #e-layout
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    "How tables of bars are written. ValueError or TypeError names the option that makes no sense."
-    columns: dict | None = None  # names to ours: {"Last": "close"}; default: usual ones in any case
-    tz: str | None = None        # of times without one; default: the exchange's, for date and time
-    unit: str | None = None      # of times as numbers since 1970, in UTC: "s", "ms", "us" or "ns"
-    format: str | None = None    # of text that is not ISO: "%d.%m.%Y %H:%M"; date and time: of both
-    ticker: str | None = None    # "file": the file's name is the ticker; default: a column
-    on_blank: str = "refuse"     # or "skip": count, leave out blank or zero prices and empty files
-    sep: str = ","               # what separates the columns of a text file
-    decimal: str = "."           # what separates the decimals in a text file
-    names: list | None = None    # the columns of text files without a header
-
-    def __post_init__(self):
-        if not isinstance(self.columns, (dict, type(None))): raise TypeError(
-            f"columns is a {type(self.columns).__name__}: give a dict like {{'Symbol': 'ticker'}}")
-        object.__setattr__(self, "tz", zone_of("tz", self.tz))
-        for name, known in dict(unit=UNITS, ticker=["file"], on_blank=["refuse", "skip"]).items():
-            if (x := getattr(self, name)) in (getattr(Layout, name), *known): continue
-            raise ValueError(f"{name} is {x!r}: give {' or '.join(map(repr, known))}")
-        self._check_text_options()
-
-# %% ../nbs/42_tables.ipynb #e-layout-text
-@patch
-def _check_text_options(self: Layout):
-    "ValueError or TypeError for a format, mark or list of names that makes no sense."
-    if (x := self.format) is not None and not (isinstance(x, str) and re.search("%[YyGcxDs]", x)):
-        raise ValueError(f"format is {self.format!r}: give one with a date, like '%d.%m.%Y %H:%M'")
-    if None not in (self.format, self.unit): raise ValueError("unit and format: give one of them")
-    object.__setattr__(self, "sep", sep := {"\\t": "\t", "tab": "\t"}.get(self.sep, self.sep))
-    for name, mark in dict(sep=sep, decimal=self.decimal).items():
-        if not isinstance(mark, str) or len(mark) != 1:
-            raise ValueError(f"{name} is {mark!r}: give one character")
-    if sep == self.decimal: raise ValueError(f"sep and decimal are both {sep!r}: give two marks")
-    if self.names is None: return
-    if isinstance(self.names, str) or not isinstance(self.names, Iterable): raise TypeError(
-        f"names is {self.names!r}: give a list like ['date', 'time', 'ticker', 'close']")
-    object.__setattr__(self, "names", [str(n) for n in self.names])
-    once("names", self.names)
-
-# %% ../nbs/42_tables.ipynb #e-takes-layout
-def takes_layout(f):
-    "A function with **layout, whose signature names the `Layout` fields it does not name itself."
-    own, layout = signature(f), signature(Layout).parameters
-    named = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    more = [p.replace(kind=p.KEYWORD_ONLY) for k, p in layout.items() if k not in own.parameters]
-    f.__signature__ = own.replace(parameters=[*named, *more])
-    return f
-
-# %% ../nbs/42_tables.ipynb #e-usual-names
-USUAL = {"timestamp": ("datetime", "tsevent", "windowstart", "t", "ts", "bartime"),
-         "date": ("tradedate", "tradingday", "day"), "time": ("timeofday",),
-         "ticker": ("symbol", "sym", "instrument", "code", "ric"), "volume": ("vol", "v"),
-         "close": ("last", "c", "price", "closeprice", "lastprice", "pxlast")}
-
-def plain_name(name):
-    "A column's name in small letters and digits alone."
-    return re.sub(r"[^a-z0-9]", "", str(name).lower())
+__all__ = []
 
 # %% ../nbs/42_tables.ipynb #e-kinds
 ENDS = re.compile(r"\.(?:parquet|pq)$|(?:\.(?:csv|txt))?\.(?:gz|zip)$|\.(?:csv|txt)$", re.I)
@@ -88,12 +34,13 @@ def _is_parquet(path):
     raise ValueError("its name does not end like one")
 
 # %% ../nbs/42_tables.ipynb #e-naming
-@contextlib.contextmanager
+@contextmanager
 def naming_the_file(where):
     "Make what a library says about a file or table an error in one line that begins with its name."
     try: yield
+    except MemoryError: raise
     except Exception as e:
-        if isinstance(e, MemoryError) or str(e).startswith(where): raise
+        if str(e).startswith(where): raise
         what = " ".join(str(e).split()) or type(e).__name__
         raise ValueError(f"{where} cannot be read ({what}): give a whole {KINDS} file") from e
 
@@ -105,15 +52,17 @@ def _how_packed(path):
 def _csv_options(path, have, labels, layout):
     "How pandas reads a text file: labels as text; elsewhere, the usual words are missing numbers."
     return dict(sep=layout.sep, decimal=layout.decimal, compression=_how_packed(path),
-                names=layout.names, dtype=dict.fromkeys(labels, str), keep_default_na=False,
+                names=layout.names, header=0 if layout.names is None else None,
+                dtype=dict.fromkeys(labels, str), keep_default_na=False,
                 na_values={c: [""] if c in labels else MISSING for c in have}, low_memory=False)
 
 # %% ../nbs/42_tables.ipynb #e-header
 def _header(path, layout):
     "The columns of a file, as they are written."
     if _is_parquet(path):
-        odd = [k for k in ("sep", "decimal", "names") if getattr(layout, k) != getattr(Layout, k)]
-        if odd: raise ValueError(f"{odd[0]} is for text files, and this one is Parquet")
+        for name, usual in dict(sep=",", decimal=".", names=None).items():
+            if getattr(layout, name) != usual:
+                raise ValueError(f"{name} is for text files, and this one is Parquet")
         return pq.read_schema(path).names
     head = pd.read_csv(path, sep=layout.sep, compression=_how_packed(path), header=None, nrows=6,
                        dtype=str, keep_default_na=False)
@@ -122,9 +71,12 @@ def _header(path, layout):
     raise ValueError(f"names has {len(layout.names)} columns, the file has {head.shape[1]}")
 
 # %% ../nbs/42_tables.ipynb #e-read-table
-LABELS = {"", *USUAL, *sum(USUAL.values(), ())} - {"close", *USUAL["close"]}  # are text
+LABELS = ({"", *USUAL, *(name for names in USUAL.values() for name in names)}
+          - {"close", *USUAL["close"]})  # are text
 
-def read_table(path) -> pd.DataFrame:  # .parquet, .pq, .csv, .txt, .gz or .zip, in any case
+def read_table(
+    path,  # .parquet, .pq, .csv, .txt, .gz or .zip, in upper or lower case
+) -> pd.DataFrame:
     "A file's table; NA or 007 stays a ticker. FileNotFoundError, or ValueError naming the file."
     if not Path(path).is_file(): raise FileNotFoundError(f"there is no file {path}")
     with naming_the_file(Path(path).name):
@@ -135,105 +87,12 @@ def read_table(path) -> pd.DataFrame:  # .parquet, .pq, .csv, .txt, .gz or .zip,
         labels = [c for c, name in zip(shown, have) if plain_name(name) in LABELS]
         return pd.read_csv(path, **_csv_options(path, shown, labels, layout))
 
-# %% ../nbs/42_tables.ipynb #e-usual
-def usual_column(have, ours, where):
-    "The column that goes by one of our names, or by a usual other; None, or ValueError for two."
-    for names in ((ours,), USUAL[ours]):
-        found = [c for c in have if plain_name(c) in names]
-        once(f"{where}: a column", [str(c) for c in found])
-        if found[1:]: raise ValueError(f"{where}: {found[0]} and {found[1]} may both be the "
-                                       f"{ours}: say which, columns={{{found[0]!r}: {ours!r}}}")
-        if found: return found[0]
-
-# %% ../nbs/42_tables.ipynb #e-yours
-OURS = ("timestamp", "date", "time", "ticker", "close", "volume")
-
-def _yours_first(columns, have, where):
-    "The mapping that was given, from the file's names to ours."
-    if set(columns) <= set(OURS) and not set(columns.values()) <= set(OURS):
-        columns = {theirs: ours for ours, theirs in columns.items()}
-    strange = [c for c in columns.values() if c not in OURS] + [c for c in columns if c not in have]
-    if not strange: return columns
-    raise ValueError(f"{where}: columns names {strange[0]!r}, but the file has "
-                     f"{', '.join(map(str, have))}; map them to {', '.join(OURS)}, "
-                     "e.g. columns={'Symbol': 'ticker'}")
-
-# %% ../nbs/42_tables.ipynb #e-columns
-def _our_names(have, layout, where):
-    "Which columns of a file to read, and their names here; a date or a time alone is a timestamp."
-    given = _yours_first(layout.columns or {}, have, where)
-    once(f"{where}: columns", list(given.values()))
-    once(f"{where}: a column", [c for c in have if c in given])
-    rest = [c for c in have if c not in given]
-    found = {ours: c for c, ours in given.items()} | {ours: c for ours in OURS
-        if ours not in given.values() and (c := usual_column(rest, ours, where)) is not None}
-    parts = [k for k in ("date", "time") if k in found]
-    if "timestamp" in found and not {"date", "time"} & set(given.values()): parts = []
-    elif len(parts) == 1: found["timestamp"], parts = found[parts[0]], []
-    if layout.ticker == "file" and "ticker" in found: raise ValueError(
-        f"{where}: ticker is 'file', but there is a column {found['ticker']}: leave ticker out")
-    need = ["ticker", "close", *(parts or ["timestamp"])]
-    lacking = [c for c in need if c not in found and not (c == "ticker" and layout.ticker)]
-    if not lacking: return {found[k]: k for k in (*need, "volume") if k in found}
-    raise ValueError(f"{where}: no column {', '.join(lacking)} among {', '.join(map(str, have))}: "
-                     "map yours, e.g. columns={'Name': 'ticker', 'Last': 'close'}; "
-                     "sep= and names= are for text files of other kinds")
-
-# %% ../nbs/42_tables.ipynb #e-frame
-def as_frame(table):
-    "A table of another library as a DataFrame; None for what is no table."
-    if isinstance(table, pd.DataFrame): return table
-    if not hasattr(table, "__arrow_c_stream__"): return
-    if not (hasattr(table, "columns") or hasattr(table, "schema")): return
-    t = table.to_arrow() if hasattr(table, "to_arrow") else table           # of polars
-    return (t if isinstance(t, pa.Table) else pa.table(t)).to_pandas(strings_to_categorical=True)
-
-def numpy_columns(table):
-    "A table whose columns are NumPy's and pandas' own."
-    arrow = [c for c, dtype in table.dtypes.items() if isinstance(dtype, pd.ArrowDtype)]
-    if not arrow: return table
-    plain = pa.Table.from_pandas(table[arrow], preserve_index=False).to_pandas(ignore_metadata=True)
-    return table.assign(**{c: plain[c].set_axis(table.index) for c in arrow})
-
-# %% ../nbs/42_tables.ipynb #e-wide
-def _closes_of(bars):
-    "The closes of a table whose columns have two levels, a field and a ticker in either order."
-    for level in (0, 1) if bars.columns.nlevels == 2 else ():
-        close = usual_column(bars.columns.unique(level), "close", "bars")
-        if close is not None: return bars.xs(close, axis=1, level=level)
-    raise ValueError(f"bars has {bars.columns.nlevels} levels of columns: give two, "
-                     "one of them with the field Close")
-
-# %% ../nbs/42_tables.ipynb #e-wide-is-wide
-def _is_wide(bars):
-    "Whether a table has one row per time and one column per ticker: no column is a field of a bar."
-    fields = {"close", "last", "price", "open", "ticker", "symbol", "timestamp", "datetime"}
-    return isinstance(bars.index, pd.DatetimeIndex) and len(bars.columns) and not any(
-        str(c) in {*"ohlcvt"} or str(c).lower() in fields for c in bars.columns)
-
-# %% ../nbs/42_tables.ipynb #e-wide-stacked
-def _stacked(bars):
-    "Rows of timestamp, ticker and close from a wide table, without the cells that have no price."
-    row, at = np.nonzero(bars.notna().to_numpy())
-    return pd.DataFrame(dict(
-        timestamp=bars.index[row], ticker=pd.Categorical.from_codes(at, bars.columns),
-        close=bars.to_numpy()[row, at]))
-
-# %% ../nbs/42_tables.ipynb #e-columns-of
-def _in_columns(bars):
-    "A table of bars with its index among the columns."
-    if bars.columns.nlevels > 1: bars = _closes_of(bars)
-    if _is_wide(bars): return _stacked(bars)
-    unnamed = isinstance(bars.index, pd.DatetimeIndex) and bars.index.name is None
-    if unnamed and "timestamp" not in bars: bars = bars.rename_axis("timestamp")
-    return bars.reset_index([n for n in bars.index.names if n is not None and n not in bars])
-
 # %% ../nbs/42_tables.ipynb #e-files
 ROWS = 2**20      # read at a time
 NONE = "__HIVE_DEFAULT_PARTITION__"   # what writers of such folders call a missing value
 
 def _found(path):
-    "The files at a path: itself, a folder's without hidden ones, or those matching one like *.csv."
+    "The files at a path: itself, a folder's but for hidden ones, or all that a pattern matches."
     path = Path(path)
     def hidden(p): return any(part[0] in "._" for part in p.relative_to(path).parts)
     if path.is_file(): return [path]
@@ -246,11 +105,15 @@ def _files(given):
     "(path, name in errors) of each file of bars: files, folders and patterns."
     out = []
     for path in given:
-        if not (new := _found(path)): raise ValueError(
-            f"bars: there is no file at {path}: give a {KINDS} file, or a folder of them")
-        out += [(p, p.relative_to(path).as_posix() if Path(path).is_dir() else p.name) for p in new]
+        found = _found(path)
+        if not found:
+            raise ValueError(f"bars: there is no file at {path}: "
+                             f"give a {KINDS} file, or a folder of them")
+        folder = Path(path).is_dir()
+        out += [(p, p.relative_to(path).as_posix() if folder else p.name) for p in found]
+    if len(given) == 1: return out
     names = [name for _, name in out]
-    return [(p, n if names.count(n) == 1 else p.as_posix()) for p, n in out] if given[1:] else out
+    return [(p, name if names.count(name) == 1 else p.as_posix()) for p, name in out]
 
 # %% ../nbs/42_tables.ipynb #e-chunks
 def _chunks(path, have, columns, price, layout):
@@ -264,26 +127,14 @@ def _chunks(path, have, columns, price, layout):
         with pd.read_csv(path, chunksize=ROWS, **options) as chunks:
             for chunk in chunks: yield chunk[columns].copy()
 
-# %% ../nbs/42_tables.ipynb #e-file-chunks
-def _file_chunks(path, where, layout):
-    "A file of bars under our names, in pieces; folders like date=2017-04-18 are columns too."
+# %% ../nbs/42_tables.ipynb #e-folders
+def _folders(path):
+    "What the folders above a file say: name -> value, None where it is missing."
     pairs = re.findall(r"([^/=]+)=([^/]*)/", Path(path).as_posix())
-    folders = {unquote(k): None if v in (NONE, "") else unquote(v) for k, v in pairs}
-    have = _header(path, layout)
-    if not have: return  # not even columns: an empty file
-    names = _our_names([*have, *(k for k in folders if k not in have)], layout, where)
-    price = [k for k, ours in names.items() if ours in ("close", "volume")]
-    more = {"ticker": unquote(ENDS.sub("", Path(path).name))} if layout.ticker else {}
-    more |= {k: folders[k] for k in names.keys() - set(have)}
-    for i, chunk in enumerate(_chunks(path, have, [k for k in names if k in have], price, layout)):
-        for k in (k for k in folders if k in have and names.get(k) == "ticker"):
-            other = chunk[k].map(lambda x, said=folders[k]: isinstance(x, str) and x != said)
-            Rows(where, i * ROWS, chunk.rename(columns=names)).refuse(
-                other.to_numpy(bool), "ticker", f"its folder says {folders[k]}")
-        yield chunk.assign(**more).rename(columns=names)
+    return {unquote(k): None if v in (NONE, "") else unquote(v) for k, v in pairs}
 
 # %% ../nbs/42_tables.ipynb #e-rows
-class Rows(typing.NamedTuple):
+class Rows(NamedTuple):
     "Some rows of a table, and where they come from."
     where: str            # the file, or the argument
     first: int            # number of the first of these rows there
@@ -295,29 +146,51 @@ class Rows(typing.NamedTuple):
         i, more = int(bad.argmax()), f" (and {bad.sum() - 1} more rows)" if bad.sum() > 1 else ""
         known = [k for k in ("date", "timestamp", "ticker") if k in self.table and k != column]
         labels = "".join(f", {k} {str(self.table[k].iloc[i]):.40}" for k in known)
-        x = self.table[column].iloc[i:i + 1].tolist()[0]  # a plain number, without its type
-        said = f"{self.where}, row {self.first + i}{labels}: {column} is {x!r:.80}{more}: {remedy}"
+        value = self.table[column].iloc[i:i + 1].tolist()[0]  # a plain number, without its type
+        said = (f"{self.where}, row {self.first + i}{labels}: "
+                f"{column} is {value!r:.80}{more}: {remedy}")
         raise ValueError(" ".join(said.split()))
+
+# %% ../nbs/42_tables.ipynb #e-file-chunks
+def _file_chunks(path, where, layout):
+    "A file of bars under our names, in pieces; folders like date=2017-04-18 are columns too."
+    folders, have = _folders(path), _header(path, layout)
+    if not have: return  # not even columns: an empty file
+    names = our_names([*have, *(k for k in folders if k not in have)], layout, where)
+    price = [k for k, ours in names.items() if ours in ("close", "volume")]
+    more = {"ticker": unquote(ENDS.sub("", Path(path).name))} if layout.ticker else {}
+    more |= {k: folders[k] for k in names.keys() - set(have)}
+    columns = [k for k in names if k in have]
+    for i, chunk in enumerate(_chunks(path, list(dict.fromkeys(have)), columns, price, layout)):
+        for k in (k for k in folders if k in have and names.get(k) == "ticker"):
+            other = chunk[k].map(lambda x, said=folders[k]: isinstance(x, str) and x != said)
+            rows = Rows(where, i * ROWS, chunk.rename(columns=names))
+            rows.refuse(other.to_numpy(bool), "ticker", f"its folder says {folders[k]}")
+        yield chunk.assign(**more).rename(columns=names)
 
 # %% ../nbs/42_tables.ipynb #e-pieces
 def _file_pieces(path, where, layout):
     "The rows of a file, some at a time; none at all where it has none and that may be skipped."
     row = 0
-    with naming_the_file(where), contextlib.suppress(pd.errors.EmptyDataError):
-        for chunk in _file_chunks(path, where, layout) if path.stat().st_size else []:
-            if len(chunk): yield Rows(where, row, numpy_columns(chunk))
-            row += len(chunk)
-    if not row and layout.on_blank == "skip": yield Rows(where, 0, pd.DataFrame())
-    elif not row: raise ValueError(
-        f"{where} is empty, it has no rows: with on_blank='skip' empty files are passed over")
+    with naming_the_file(where):
+        try:
+            for chunk in _file_chunks(path, where, layout) if path.stat().st_size else []:
+                if len(chunk): yield Rows(where, row, numpy_columns(chunk))
+                row += len(chunk)
+        except pd.errors.EmptyDataError: pass
+        if row: return
+        if layout.on_blank == "skip": yield Rows(where, 0, pd.DataFrame())
+        else: raise ValueError(f"{where} is empty, it has no rows: "
+                               "with on_blank='skip' empty files are passed over")
 
 # %% ../nbs/42_tables.ipynb #e-all-pieces
 def _table_pieces(bars, layout):
     "The rows of a table in memory, some at a time."
-    odd = [k for k in ("ticker", "names") if getattr(layout, k)]
-    if odd: raise ValueError(f"{odd[0]} is for files, and bars is a table: give columns= instead")
-    with naming_the_file("bars"): table = _in_columns(bars)
-    names = _our_names(list(table), layout, "bars")
+    for name in ("ticker", "names"):
+        if getattr(layout, name): raise ValueError(
+            f"{name} is for files, and bars is a table: give columns= instead")
+    with naming_the_file("bars"): table = in_columns(bars)
+    names = our_names(list(table), layout, "bars")
     for i in range(0, len(table), ROWS):
         with naming_the_file("bars"):
             part = numpy_columns(table[list(names)].iloc[i:i + ROWS].rename(columns=names))
@@ -325,19 +198,22 @@ def _table_pieces(bars, layout):
 
 def pieces(bars, layout):
     "The rows of a table or files under our names, in pieces, an empty one for a file without rows."
-    if (table := as_frame(bars)) is not None: return (yield from _table_pieces(table, layout))
-    single = isinstance(bars, (str, Path, dict, np.ndarray)) or not isinstance(bars, Iterable)
-    paths = [bars] if single else list(bars)
-    if not paths or not all(isinstance(p, (str, Path)) for p in paths): raise TypeError(
-        f"bars is a {type(bars).__name__}: give a DataFrame, a file, a folder, or a list of files")
-    for path, where in _files(paths): yield from _file_pieces(path, where, layout)
+    if (table := as_frame(bars)) is not None: yield from _table_pieces(table, layout)
+    else:
+        single = isinstance(bars, (str, Path, dict, np.ndarray)) or not isinstance(bars, Iterable)
+        paths = [bars] if single else list(bars)
+        if not paths or not all(isinstance(p, (str, Path)) for p in paths):
+            raise TypeError(f"bars is a {type(bars).__name__}: "
+                            "give a DataFrame, a file, a folder, or a list of files")
+        for path, where in _files(paths): yield from _file_pieces(path, where, layout)
 
 # %% ../nbs/42_tables.ipynb #e-tickers
 def tickers(rows):
     "The tickers as text."
     def parse(values):
         names = texts(values)
-        return names.mask(names.str.fullmatch(rf"b(['\"]).*\1|{NONE}|\\N"), "").to_numpy(object)
+        none = names.str.fullmatch(r"b(['\"]).*\1") | names.isin([NONE, r"\N"])
+        return names.mask(none, "").to_numpy(object)
     names = by_value(rows.table["ticker"], parse, "")
     rows.refuse(names == "", "ticker",
                 "give every row a ticker, as text (no missing one, no bytes that are none)")
@@ -358,17 +234,19 @@ def prices(rows, layout):
     blank = np.isnan(price) | (price == 0)
     text = raw[blank].notna().to_numpy() & (price[blank] != 0)
     if text.any(): blank[np.flatnonzero(blank)[text]] = np.isin(texts(raw[blank][text]), MISSING)
-    bad, skip = ~(np.isfinite(price) & (price > 0)), layout.on_blank == "skip"
-    more = "" if skip else ", or on_blank='skip' to leave out rows without a trade"
-    rows.refuse(bad & ~blank if skip else bad, "close", f"give positive finite prices{more}")
+    bad = ~(np.isfinite(price) & (price > 0))
+    more = ", or on_blank='skip' to leave out rows without a trade"
+    if layout.on_blank == "skip": bad, more = bad & ~blank, ""
+    rows.refuse(bad, "close", f"give positive finite prices{more}")
     return price, blank
 
 # %% ../nbs/42_tables.ipynb #e-stamped
 def _remedy(layout, value):
     "What to do about a time that can't be read."
     if layout.format: return f"give text like format={layout.format!r}"
-    if layout.unit: return (f"with unit={layout.unit!r} give whole numbers since 1970, "
-                            "of a time between 1971 and 2200")
+    if layout.unit:
+        return (f"with unit={layout.unit!r} give whole numbers since 1970, "
+                "of a time between 1971 and 2200")
     if re.fullmatch(r"\d{9,19}(\.\d*)?", texts([value])[0]):
         return ("is it a number since 1970? Give unit='s', 'ms', 'us' or 'ns'; "
                 "for text of digits give format=")
@@ -378,11 +256,12 @@ def _remedy(layout, value):
 # %% ../nbs/42_tables.ipynb #e-stamped-dates-and-times
 def _dates_and_times(rows, layout):
     "(codes, distinct timestamps) of the columns date and time."
-    if layout.unit: raise ValueError(
-        f"{rows.where}: unit is for timestamps, and there are date and time: leave it out")
+    if layout.unit:
+        raise ValueError(f"{rows.where}: unit is for timestamps, "
+                         "and there are date and time: leave it out")
     date, time = rows.table["date"], rows.table["time"]
     if layout.format:
-        both = texts(date).str.cat(texts(time), " ").set_axis(date.index)
+        both = texts(date).str.cat(texts(time), " ").set_axis(rows.table.index)
         return _timestamps(rows._replace(table=rows.table.assign(time=both)), layout, "time")
     day, ms = by_value(date, day_numbers, LOST), by_value(time, clock_ms, -1)
     rows.refuse(day == LOST, "date",
@@ -397,7 +276,8 @@ def _timestamps(rows, layout, column="timestamp"):
     codes, values = distinct(rows.table[column])
     found = stamps(values, layout.unit, layout.format)
     lost = np.append(found.isna(), True)[codes]
-    if lost.any(): rows.refuse(lost, column, _remedy(layout, rows.table[column].iat[lost.argmax()]))
+    if lost.any():
+        rows.refuse(lost, column, _remedy(layout, rows.table[column].iloc[lost.argmax()]))
     if column == "timestamp" and found.dt.tz is None and (found == found.dt.normalize()).all():
         rows.refuse(~lost, column, "no row has a time of day: give a column time, or times in it")
     return codes, found
@@ -407,10 +287,12 @@ def when(rows, layout, zone):
     "Day number and milliseconds since midnight of each row on the exchange's clock."
     single, tz = "timestamp" in rows.table, layout.tz
     codes, found = (_timestamps if single else _dates_and_times)(rows, layout)
-    if (naive := found.dt.tz is None) and (tz is zone is None or not single and None in (tz, zone)):
+    naive = found.dt.tz is None
+    if naive and (tz is zone is None or not single and None in (tz, zone)):
         return tuple(x[codes] for x in day_and_ms(found))
-    if naive and tz is None: raise ValueError(
-        f"{rows.where}: the timestamps have no time zone: give it, e.g. tz='America/New_York'")
+    if naive and tz is None:
+        raise ValueError(f"{rows.where}: the timestamps have no time zone: "
+                         "give it, e.g. tz='America/New_York'")
     if naive:
         found = found.dt.tz_localize(tz, ambiguous="NaT", nonexistent="NaT")
         rows.refuse(found.isna().to_numpy()[codes], "timestamp" if single else "time",

@@ -4,8 +4,10 @@
 
 # %% ../nbs/35_walk.ipynb #imports
 from __future__ import annotations
-import inspect, os, warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import inspect
+import os
+import warnings
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext
@@ -13,8 +15,9 @@ from dataclasses import dataclass
 from functools import cached_property
 import numpy as np
 import pandas as pd
-from joblib.parallel import Parallel, delayed, get_active_backend
-from .checks import as_array, once, patch, place, whole_number
+from joblib import Parallel, delayed
+from joblib.parallel import get_active_backend
+from .checks import once, patch, place, whole_number
 from .config import PPOConfig
 from .data import IntradayPanel, Shown
 from .evaluate import compare, gain_in_sample
@@ -22,135 +25,18 @@ from .exits import Exits
 from .features import FeatureSet
 from .files import locked
 from .fit import FitAgent
+from .folds import WalkForward, check_folds, plot_folds
 from .identity import Elsewhere
 from .limits import Limits
 from .machine import progress_bar, using_threads
 from .objective import Term
-from .style import COLOURS
 from .walk_store import KeptWalk, Unit, configurations, identities, walk_record
 
 # %% auto #0
-__all__ = ['WalkForward', 'check_folds', 'plot_folds', 'fit_seed', 'WalkForwardResult', 'walk_forward']
+__all__ = ['fit_seed', 'WalkForwardResult', 'walk_forward', 'WalkForward', 'check_folds', 'plot_folds']
 
-# %% ../nbs/35_walk.ipynb #e-splitter
-@dataclass(frozen=True)
-class WalkForward:
-    """Train on some days, leave a gap, test the days after, move on: a splitter as in scikit-learn.
-
-    Raises ValueError for sizes that make no sense and, on splitting, for too few days."""
-    train: int = 120         # days to train on; of an expanding window, those of the first fold
-    test: int = 20           # days to test, and to move on by; the last fold may have fewer
-    purge: int = 1           # days left out between the two
-    expanding: bool = False  # train on all days from the first on, instead of the last `train`
-
-    def __post_init__(self):
-        for name, least in (("train", 1), ("test", 1), ("purge", 0)):
-            whole_number(name, getattr(self, name), least)
-
-# %% ../nbs/35_walk.ipynb #e-n-splits
-@patch
-def get_n_splits(
-    self: WalkForward,
-    X,                     # the panel, or anything with a length in days
-    y=None, groups=None,   # not used; here since scikit-learn has them
-) -> int:
-    "The number of folds."
-    spare = len(X) - self.train - self.purge
-    if spare > 0: return -(-spare // self.test)
-    raise ValueError(f"{len(X)} days are too few: {self.train} to train on, {self.purge} left out "
-                     f"and 1 to test are {len(X) - spare + 1}: give more days, or a smaller train")
-
-# %% ../nbs/35_walk.ipynb #e-split
-@patch
-def split(
-    self: WalkForward,
-    X,                     # the panel, or anything with a length in days
-    y=None, groups=None,   # not used
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # (train, test), positions of days
-    "The folds, in the order of time."
-    for k in range(self.get_n_splits(X)):
-        start = self.train + self.purge + k * self.test
-        end = start - self.purge
-        yield (np.arange(0 if self.expanding else end - self.train, end),
-               np.arange(start, min(start + self.test, len(X))))
-
-# %% ../nbs/35_walk.ipynb #e-positions
-def _positions(panel, idx, what):
-    "Positions of days, increasing; an error unless whole, within the panel and each there once."
-    idx = np.atleast_1d(as_array(what, idx))
-    if idx.dtype.kind not in "iu":
-        raise TypeError(f"{what} has dtype {idx.dtype}: give positions of days")
-    if idx.ndim != 1:
-        raise ValueError(f"{what} has shape {idx.shape}: give a list of positions of days")
-    if not idx.size: raise ValueError(f"{what} has no days: give at least one")
-    if (idx := np.sort(idx))[0] < 0 or idx[-1] >= panel.D: raise ValueError(
-        f"{what} has {idx[0]}..{idx[-1]}: the days of the panel are 0..{panel.D - 1}")
-    if len(same := np.flatnonzero(idx[1:] == idx[:-1])):
-        raise ValueError(f"{what} has {place(panel, idx[same[0]])} twice: give each day once")
-    return idx
-
-# %% ../nbs/35_walk.ipynb #e-pairs
-def _pairs(panel, splitter):
-    "The (train, test) pairs of a splitter, or a TypeError that says what is one."
-    split = getattr(splitter, "split", None)
-    if isinstance(splitter, (str, type)) or not (callable(split) or isinstance(splitter, Iterable)):
-        raise TypeError(f"splitter is {splitter!r}: give WalkForward(train=120, test=20), or what "
-                        "has split(panel)")
-    for k, fold in enumerate(split(panel) if callable(split) else splitter):
-        try: train, test = fold
-        except (TypeError, ValueError):
-            raise TypeError(f"fold {k} is {fold!r}: give a pair, (train, test)") from None
-        yield (_positions(panel, train, f"fold {k}, train"),
-               _positions(panel, test, f"fold {k}, test"))
-
-# %% ../nbs/35_walk.ipynb #e-check
-def check_folds(
-    panel: IntradayPanel,  # D days
-    splitter,              # anything with split(panel) -> pairs, or the (train, test) pairs
-) -> list[tuple[np.ndarray, np.ndarray]]:  # positions of days, increasing
-    """The folds of any splitter: every training day before every test day, no day tested twice.
-
-    Raises ValueError naming fold and days where that is not so; TypeError if it is no splitter."""
-    folds, tested = list(_pairs(panel, splitter)), {}
-    for k, (train, test) in enumerate(folds):
-        if train[-1] >= test[0]: raise ValueError(
-            f"fold {k} trains on {place(panel, train[-1])} and tests {place(panel, test[0])}: what "
-            "is learned from later days is not known then; use a splitter that trains on earlier "
-            "days only, such as WalkForward")
-        if twice := [d for d in test if d in tested]: raise ValueError(
-            f"folds {tested[twice[0]]} and {k} both test {place(panel, twice[0])}: let each day be "
-            "tested once, so that the tested days can be put one after the other")
-        tested.update(dict.fromkeys(test.tolist(), k))
-    if not folds: raise ValueError("the splitter gives no folds: give one that gives at least one")
-    return folds
-
-# %% ../nbs/35_walk.ipynb #e-draw-fold
-def _draw_fold(ax, k, fold):
-    "A bar for each run of days."
-    for idx, colour, name in zip(fold, ("foresight", "learned"), ("train", "test")):
-        runs = np.split(idx, np.flatnonzero(np.diff(idx) > 1) + 1)
-        bars = [(run[0] - 0.5, len(run)) for run in runs]
-        ax.broken_barh(bars, (k - 0.35, 0.7), color=COLOURS[colour], label="_" if k else name)
-
-# %% ../nbs/35_walk.ipynb #e-plot-folds
-def plot_folds(
-    panel: IntradayPanel,  # D days
-    splitter,              # any that `check_folds` takes
-    ax=None,               # Axes to draw on; default: new ones
-):                         # Axes
-    "One line per fold: the days that it trains on, and those that it tests."
-    folds = check_folds(panel, splitter)
-    if ax is None:
-        import matplotlib.pyplot as plt
-        ax = plt.subplots(figsize=(7, 1.2 + 0.25 * min(len(folds), 16)), layout="constrained")[1]
-    for k, fold in enumerate(folds): _draw_fold(ax, k, fold)
-    at = np.linspace(0, panel.D - 1, min(panel.D, 5)).astype(int)
-    ax.set_xticks(at, panel.dates[at])
-    ax.set_yticks(range(len(folds))) if len(folds) <= 16 else None
-    ax.invert_yaxis()
-    ax.set(title="What each fold trains on and tests", ylabel="fold")
-    ax.legend(loc="lower left", fontsize=8)
-    return ax
+# %% ../nbs/35_walk.ipynb #all-names
+_all_ = [WalkForward, check_folds, plot_folds]  # made in `folds`, at home here too
 
 # %% ../nbs/35_walk.ipynb #e-seed
 def fit_seed(
@@ -174,9 +60,10 @@ def _named_fits(policies):
     once("the names of policies", [str(k) for k in policies or {}])
     for k, fit in (policies or {}).items():
         if hasattr(fit, "exit_steps") or not callable(fit): raise TypeError(
-            f"policies has {k!r} as a {(fit if isinstance(fit, type) else type(fit)).__name__}: "
-            "give a function that fits it on the training days it gets, such as Threshold.fit or "
-            "lambda train: ExitAt(5)")
+            f"policies has {k!r} as a "
+            f"{fit.__name__ if isinstance(fit, type) else type(fit).__name__}: give a function "
+            "that fits it on the training days it gets, such as Threshold.fit or lambda train: "
+            "ExitAt(5)")
     return {str(k): fit for k, fit in (policies or {}).items()}
 
 # %% ../nbs/35_walk.ipynb #e-with-agent
@@ -214,9 +101,10 @@ def _run_unit(unit, fit, panel, train, test, seed, threads, elsewhere):
 
 # %% ../nbs/35_walk.ipynb #e-dask-workers
 def _dask_workers():
-    "joblib's Dask context and how many workers to wait for (one: joblib fits here), else None."
+    "joblib's context for Dask and the number of workers to wait for; None in any other context."
     context = get_active_backend()[0]
-    if hasattr(context, "data_futures"): return context, min(len(context.client.ncores()), 2)
+    if hasattr(context, "data_futures"):
+        return context, min(len(context.client.ncores()), 2)  # one: joblib fits here
 
 @contextmanager
 def _on_every_worker(context, workers, panel):
@@ -230,9 +118,10 @@ def _on_every_worker(context, workers, panel):
 
 # %% ../nbs/35_walk.ipynb #e-pool
 def _run_all(calls, jobs, panel, arrived):
-    "Run {unit: call} and hand each result to `arrived`; what a killed worker leaves begins again."
+    "Run {unit: delayed call}, hand results to `arrived`; what a killed worker leaves begins again."
     calls, barren, dask = dict(calls), 0, _dask_workers()
-    while before := len(calls):
+    while calls:
+        before = len(calls)
         try:
             with _on_every_worker(*dask, panel) if dask else nullcontext():
                 for unit, *result in Parallel(n_jobs=jobs, return_as="generator_unordered")(
@@ -255,7 +144,7 @@ class WalkForwardResult(Shown):
     panel: IntradayPanel                # the D tested days
     exit_steps: dict[str, np.ndarray]   # policy -> (S, D, N) int64; S seeds, 1 if a fit takes none
     fold: np.ndarray                    # (D,) int, the fold that tested each day
-    folds: pd.DataFrame                 # one per fold: both parts' first day, last day and length
+    folds: pd.DataFrame                 # row per fold: both parts' first day, last day and length
     history: pd.DataFrame               # policy, fold, seed, epoch and training metrics, if any
     tried: int                          # configurations tried on these days, as far as is known
     learned: pd.DataFrame | None = None # policy, fold, seed, gain: daily, in sample, over holding
@@ -274,8 +163,9 @@ class WalkForwardResult(Shown):
 # %% ../nbs/35_walk.ipynb #e-shown
 @patch
 def _about(self: WalkForwardResult):
-    steps, days = self.exit_steps.items(), self.panel.dates
-    names = ", ".join(f"{k} ({len(s)} seeds)" if len(s) > 1 else k for k, s in steps)
+    names = ", ".join(f"{k} ({len(s)} seeds)" if len(s) > 1 else k
+                      for k, s in self.exit_steps.items())
+    days = self.panel.dates
     return f"WalkForwardResult: {len(days)} days out of sample in {len(self.folds)} folds", [
         ("days", f"{days[0]} .. {days[-1]}"), ("policies", names),
         ("configurations tried", str(self.tried))]
@@ -287,11 +177,13 @@ def policies(
     each_seed: bool = False,  # also every seed by itself, where there are several
 ) -> dict[str, np.ndarray]:   # name -> (D, S*N) int64, exit steps on `book`
     "What `compare` and the plots take."
-    out, D, S = {}, self.panel.D, self.seeds
+    out, D = {}, self.panel.D
     for name, steps in self.exit_steps.items():
-        out[name] = np.broadcast_to(steps, (S, *steps.shape[1:])).transpose(1, 0, 2).reshape(D, -1)
+        every = np.broadcast_to(steps, (self.seeds, *steps.shape[1:]))
+        out[name] = every.transpose(1, 0, 2).reshape(D, -1)
         if each_seed and len(steps) > 1:
-            out |= {f"{name}, seed {s}": np.tile(own, (1, S)) for s, own in enumerate(steps)}
+            out |= {f"{name}, seed {s}": np.tile(own, (1, self.seeds))
+                    for s, own in enumerate(steps)}
     return out
 
 # %% ../nbs/35_walk.ipynb #e-judge
@@ -320,21 +212,25 @@ def trades(self: WalkForwardResult) -> pd.DataFrame:
     "Policy, seed and the columns of `Exits.trades` per position; each seed has the whole book."
     lists = {(name, s): Exits.of(self.panel, own, name).trades()
              for name, steps in self.exit_steps.items() for s, own in enumerate(steps)}
-    return pd.concat(lists, names=["policy", "seed"]).reset_index([0, 1]).reset_index(drop=True)
+    return (pd.concat(lists, names=["policy", "seed"])
+            .reset_index(["policy", "seed"]).reset_index(drop=True))
 
 # %% ../nbs/35_walk.ipynb #e-tables
 def _folds_table(panel, folds):
     "First and last day of both parts of each fold, and how many days they have."
-    ends = {"first": lambda i: panel.dates[i[0]], "last": lambda i: panel.dates[i[-1]], "days": len}
-    return pd.DataFrame([{f"{part} {k}": of(idx) for part, idx in zip(("train", "test"), fold)
-                          for k, of in ends.items()} for fold in folds]).rename_axis("fold")
+    ends = [("first", lambda i: panel.dates[i[0]]), ("last", lambda i: panel.dates[i[-1]]),
+            ("days", len)]
+    return pd.DataFrame([{f"{part} {k}": of(idx)
+                          for part, idx in zip(("train", "test"), fold) for k, of in ends}
+                         for fold in folds]).rename_axis("fold")
 
 # %% ../nbs/35_walk.ipynb #e-history-table
 def _history_table(results):
     "What the trainings told, the fit they are of in front."
     told = [h.assign(**u._asdict()) for u, (_, h, _) in sorted(results.items()) if h is not None]
-    history = pd.concat(told, ignore_index=True) if told else pd.DataFrame(columns=Unit._fields)
-    first = [*Unit._fields, *(c for c in ("epoch",) if c in history)]
+    history = (pd.concat(told, ignore_index=True) if told
+               else pd.DataFrame(columns=["policy", "fold", "seed"]))
+    first = ["policy", "fold", "seed", *(c for c in ("epoch",) if c in history)]
     if "epoch" in history and history.epoch.notna().all():
         history["epoch"] = history.epoch.astype(np.int64)
     return history[[*first, *history.columns.difference(first, sort=False)]]
@@ -342,13 +238,15 @@ def _history_table(results):
 # %% ../nbs/35_walk.ipynb #e-stitch
 def _stitch(panel, folds, fits, results, tried):
     "The result of a walk from those of its units."
-    parts, days = range(len(folds)), np.concatenate([test for _, test in folds])
+    days = np.concatenate([test for _, test in folds])
     order = np.argsort(days)
-    fold = np.repeat(parts, [len(test) for _, test in folds])[order]
+    fold = np.repeat(np.arange(len(folds)), [len(test) for _, test in folds])[order]
+    def steps(name, seed):
+        return np.concatenate([results[Unit(name, k, seed)][0] for k in range(len(folds))])[order]
     seeds = {name: sorted({u.seed for u in results if u.policy == name}) for name in fits}
-    steps = {name: np.stack([np.concatenate([results[Unit(name, k, s)][0] for k in parts])[order]
-                             for s in own]).astype(np.int64) for name, own in seeds.items()}
-    return WalkForwardResult(_cut(panel, days[order]), steps, fold, _folds_table(panel, folds),
+    exit_steps = {name: np.stack([steps(name, s) for s in own]).astype(np.int64)
+                  for name, own in seeds.items()}
+    return WalkForwardResult(_cut(panel, days[order]), exit_steps, fold, _folds_table(panel, folds),
                              _history_table(results), tried,
                              pd.DataFrame([(*u, gain) for u, (*_, gain) in sorted(results.items())],
                                           columns=["policy", "fold", "seed", "gain"]))
@@ -362,8 +260,9 @@ def _in_order(panel):
 # %% ../nbs/35_walk.ipynb #e-run-walk
 def _run_walk(panel, folds, fits, seeds, seed, threads, jobs, kept, progress):
     "Fit what is not kept yet: {unit: (exit steps, history, gain on the training days)}."
-    units, results = [Unit(p, k, s) for k in range(len(folds)) for p, fit in fits.items()
-                      for s in range(seeds if _takes_seed(fit) else 1)], {}
+    units = [Unit(p, k, s) for k in range(len(folds)) for p, fit in fits.items()
+             for s in range(seeds if _takes_seed(fit) else 1)]
+    results = {}
     for u in units if kept is not None else ():
         if (found := kept.read(u)) is not None: results[u] = found
     elsewhere = None if kept is None else Elsewhere.of(fits.values())
@@ -406,7 +305,8 @@ def walk_forward(
     if not isinstance(panel, IntradayPanel):
         raise TypeError(f"panel is a {type(panel).__name__}: give an IntradayPanel")
     for key, x, least in (("seeds", seeds, 1), ("seed", seed, 0), ("threads", threads, 1),
-                          ("tried", tried, 0)): whole_number(key, x, least)
+                          ("tried", tried, 0)):
+        whole_number(key, x, least)
     if jobs == 0: raise ValueError("jobs is 0: give 1 or more, -1 for every core, or None")
     fits = _with_agent(_named_fits(policies), name, config, device, features, objective, limits,
                        start)
@@ -417,4 +317,5 @@ def walk_forward(
     with nullcontext() if folder is None else locked(folder):
         kept = None if folder is None else KeptWalk(folder, record)
         results = _run_walk(panel, folds, fits, seeds, seed, threads, jobs, kept, progress)
-    return _stitch(panel, folds, fits, results, configurations(kept.record if kept else record))
+    return _stitch(panel, folds, fits, results,
+                   configurations(record if kept is None else kept.record))

@@ -62,7 +62,7 @@ REASONS = {
 @dataclass(frozen=True, eq=False, repr=False)
 class Report:
     "What became of every row: used, left out (why, when, which ticker) or repaired."
-    table: pd.DataFrame  # of, fate, reason, date, ticker, rows, detail per stock-day and reason
+    table: pd.DataFrame  # by stock-day and reason: of, fate, reason, date, ticker, rows, detail
     gaps: pd.DataFrame   # date, ticker, prior_close, first_price, ratio of overnight gaps left out
     settings: dict       # what was given and what was inferred
 

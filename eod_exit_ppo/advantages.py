@@ -32,14 +32,14 @@ def _check(rewards, **others) -> None:
 
 # %% ../nbs/23_advantages.ipynb #e-gae
 def gae(
-    rewards: torch.Tensor,   # (T, ...) reward of each step; time first, any shape of credit behind
+    rewards: torch.Tensor,   # (T, ...) reward of each step; time first, then any shape of credit
     values: torch.Tensor,    # (T, ...) V of the state before each step
     terminal: torch.Tensor,  # (T, ...) bool, True where nothing follows the step
     gamma: float = 1.0,      # discount per step
     lam: float = 0.95,       # 0: one step and then V; 1: the whole way, V only as the baseline
-    decided: torch.Tensor | None = None,  # (T, ...) bool, False: undecided, passed over; None: all
+    decided: torch.Tensor | None = None,  # (T, ...) bool, passed over where False; None: all True
 ) -> tuple[torch.Tensor, torch.Tensor]:   # adv and ret, (T, ...) each; 0 where nothing was decided
-    """Generalized advantages and value targets (Schulman et al. 2016, eq. 16), not standardized.
+    """Generalized advantage estimates and targets (Schulman et al. 2016, eq. 16), not standardized.
 
     Raises ValueError if shapes differ or there is no step, TypeError if a mask is not boolean."""
     decided = torch.ones_like(terminal) if decided is None else decided
@@ -63,7 +63,7 @@ def standardize(
 # %% ../nbs/23_advantages.ipynb #e-credit
 @dataclass
 class Credit:
-    "What an update learns from: one entry per step of a book, or one per row, a stock at a step."
+    "What an update learns from: one entry per step of a book, or per row (a stock at a step)."
     adv: torch.Tensor     # (S,) or (R,) advantage, over one number for all
     ret: torch.Tensor     # the same shape, value target, in the unit of the values
     value: torch.Tensor   # the same shape, V at the time of the rollout
@@ -82,7 +82,7 @@ def book_credit(
     config: PPOConfig,  # gamma, lam, adv_norm
     objective: Term = PAYOFF,  # what a day is worth
 ) -> Credit:            # one entry per step
-    "One advantage per step: the day's worth, standardized over the rollout, rewards its last step."
+    "One advantage per step; the last reward is the day's worth, standardized over the rollout."
     (T, B, _), config = ro.shape, config.of_days(ro.shape[0])
     values = ro.book_value.view(T, B)
     rewards, terminal = torch.zeros_like(values), torch.zeros_like(values, dtype=torch.bool)
@@ -106,7 +106,7 @@ def typical_return(
 
 # %% ../nbs/23_advantages.ipynb #e-very-long
 def _against_now(ro, ret, now):
-    "(R,) advantages of targets against an exit now, not V; V counts as much as an exit is likely."
+    "(R,) targets less a mixture of an exit now and V, whose share is the probability of an exit."
     chance = ro.logp.exp()
     return ret - torch.lerp(now, ro.stock_value, torch.where(ro.action > 0, chance, 1 - chance))
 
@@ -119,7 +119,7 @@ def stock_credit(
     unit: float,        # a return of this size counts as 1 in rewards and values
     objective: Term = PAYOFF,  # what a day is worth
 ) -> Credit:            # one entry per row
-    "One advantage per stock and step: the objective's credit at exit as reward, counted by weight."
+    "One advantage per stock and step, weighted; an exit's reward is the objective's credit."
     days, exits, config = ro.days, ro.dense(ro.exited), config.of_days(ro.shape[0])
     exact = config.marginal == "exact" or config.marginal == "auto" and ro.shape[2] <= FEW
     def in_units(credit): return (

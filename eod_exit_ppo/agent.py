@@ -72,8 +72,8 @@ class FactorizedPPOEOD(Shown):
     """Learns when each stock of a long/short book should be exited before the close.
 
     Proximal policy optimization (Schulman et al. 2017) of a factorized policy: each stock's exit is
-    a Bernoulli draw of its own, given book and stock. Raises as `IntradayPanel` and `PPOConfig` do,
-    and ValueError for a device that is not there or lacks the config's precision."""
+    a Bernoulli draw of its own, given book and stock. Raises what `IntradayPanel` and `PPOConfig`
+    raise, and ValueError for a device that is not there or lacks the config's precision."""
     def __init__(
         self,
         signals: np.ndarray,              # (D, N), known at the prior close
@@ -83,12 +83,12 @@ class FactorizedPPOEOD(Shown):
         lam: float = 0.95,                # GAE's lambda
         device: str = "cpu",              # "cpu", "cuda" or "auto"
         seed: int = 7,                    # of the agent's own generators
-        config: PPOConfig | None = None,  # brings its own gamma and lam; None: default with these
+        config: PPOConfig | None = None,  # None: the default with this gamma and lam; else its own
         n_train_days: int | None = None,  # the first days, trained on; None: all but the last third
         threads: int = 1,                 # torch's, to train and decide; may change the rounding
         objective: Term | str | Callable | None = None,  # what a day is worth; None: its payoff
         limits: Limits | None = None,     # hard limits of the book, in training and after
-        start=None,                       # a LevelRule it adds to, or its fit: LeastSquaresMC.fit
+        start=None,                       # a LevelRule to start from, or a function that fits one
     ):
         panel = IntradayPanel(signals, intraday_returns, init_weights)
         if config is None: config = PPOConfig(gamma=gamma, lam=lam)
@@ -110,7 +110,7 @@ class FactorizedPPOEOD(Shown):
         threads: int = 1,                         # torch's, while it trains and decides
         objective: Term | str | Callable | None = None,  # as "payoff - impact(0.03)"; None: payoff
         limits: Limits | None = None,             # hard limits of the book, in training and after
-        start=None,                               # a LevelRule it adds to, or LeastSquaresMC.fit
+        start=None,                               # a LevelRule to start from, or LeastSquaresMC.fit
     ) -> FactorizedPPOEOD:
         "An agent that trains on one panel and is judged on another."
         self = cls.__new__(cls)
@@ -173,7 +173,7 @@ def _ready(self: FactorizedPPOEOD, panel):
 @patch
 @property
 def context(self: FactorizedPPOEOD) -> dict | None:
-    "What was trained on: snapshots, costs, days, versions, as text and numbers; None if not known."
+    "What was trained on: snapshots, costs, days and versions as text and numbers; None if unknown."
     old, epochs = self._context  # of a checkpoint, and the epochs that were done with it
     if self.panel is None or epochs and len(self._rows) == epochs: return old
     return training_context(self.panel, (old or {}).get("days", ()))
@@ -215,7 +215,7 @@ def rollout_days(
 ) -> Rollout:
     """Simulate these days with the network as it is, each exit a draw.
 
-    A subsample is drawn at every step, the rest hold; with redraw="day" it is a book of its own."""
+    The subsample is drawn anew each step, the rest hold; with redraw="day" it is its own book."""
     idx = torch.as_tensor(days_idx)
     days = (Days.of(require_panel(self.panel)[idx.cpu().numpy()], self.features, self.device,
                     self._dtype, start=self.start)
@@ -257,7 +257,7 @@ def _draw(self: FactorizedPPOEOD, config):
 # %% ../nbs/26_agent.ipynb #e-epoch-epoch
 @patch
 def _epoch(self: FactorizedPPOEOD, config, share, refresh) -> dict:
-    "One round: refresh the statistics, roll out, give credit, update. `share` of train is done."
+    "One round: refresh the statistics, roll out, give credit, update. `share` of epochs is done."
     start = time.perf_counter()
     if refresh:
         sample = sample_rows(self._draw(config) if self._sample is None else self._sample)
@@ -293,7 +293,7 @@ def data_record(self: FactorizedPPOEOD):
 # %% ../nbs/26_agent.ipynb #e-begin-check-resume
 @patch
 def _check_resume(self: FactorizedPPOEOD, given):
-    "Raise ValueError where there is nothing to go on with, or other days or settings than before."
+    "Raise ValueError where there is nothing to go on with, or days or settings differ from before."
     if self._call is None:
         raise ValueError("there is no interrupted call of train to resume: leave out resume")
     was, now = self._data or self.data_record(), self.data_record()
@@ -330,7 +330,7 @@ def train(
     stock_subsample: int | None = None,     # only so many stocks of a day may act
     eval_every: int | None = None,          # epochs between two looks at the evaluation days
     progress: bool = True,                  # show a bar, where it can be seen, and print each look
-    callback: Callable | None = None,       # called with the agent after each epoch; False: stop
+    callback: Callable | None = None,       # gets the agent after each epoch; returns False to stop
     checkpoint: str | os.PathLike | None = None,  # a file to save to on the way and when stopped
     checkpoint_every: int = 10,             # epochs between two checkpoints
     resume: bool = False,                   # go on with the loaded checkpoint's interrupted call
@@ -338,9 +338,9 @@ def train(
     """Learn. May be called again to go on, with schedules of its own; frozen statistics stay so.
 
     Every `eval_every` epochs a line says what `evaluate` found. With a checkpoint, Ctrl-C, SIGTERM
-    and a callback's stop end it when the epoch is saved, and `resume` goes on. Raises ValueError
-    for settings that `PPOConfig` refuses, no panel, and a resume with other days or settings;
-    FloatingPointError naming epoch and minibatch where numbers stop being finite, none saved."""
+    and a callback's stop act when the epoch is saved, and `resume` goes on. Raises ValueError for
+    settings that `PPOConfig` refuses, without a panel, and on resuming with other days or settings;
+    FloatingPointError naming epoch and minibatch where numbers stop being finite; none is saved."""
     given = dict(epochs=epochs, rollouts_per_epoch=rollouts_per_epoch, ppo_epochs=ppo_epochs,
                  batch_size=batch_size, stock_subsample=stock_subsample, eval_every=eval_every)
     require_panel(self.panel)

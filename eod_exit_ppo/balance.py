@@ -14,7 +14,7 @@ __all__ = ['answer_to_net']
 _APART = 1e-9  # prices nearer than this are one
 
 def _net_by_price(logit, uniform, acts, held, weight):
-    "Prices where stocks change minds, (B, N+2) from -inf to inf; the net left between, (B, N+1)."
+    "Prices where stocks change their minds, (B, N+2), -inf to inf; the net left between, (B, N+1)."
     cut = torch.zeros_like(logit) if uniform is None else torch.logit(uniform.to(logit), eps=1e-12)
     turns = torch.where(acts & (weight != 0), weight.sign() * (cut - logit), torch.inf)
     turns, order = turns.sort(1)
@@ -37,7 +37,7 @@ def answer_to_net(
     turns, left = _net_by_price(logit.double(), uniform, acts, held, weight)
     low, high, wanted = turns[:, :-1], turns[:, 1:], balance * left
     apart = high - low > _APART
-    last = (apart & (wanted <= high)).int().argmax(1, keepdim=True)  # the first not asking for more
+    last = (apart & (wanted <= high)).int().argmax(1, keepdim=True)  # the first to ask for no more
     earlier = apart & (torch.arange(apart.shape[1], device=last.device) < last)
     before = earlier.int().cumsum(1).argmax(1, keepdim=True)  # the last one before it
     def at(x, k): return x.gather(1, k)

@@ -182,7 +182,7 @@ def synthetic_bars(
     tickers: int = 20,          # T00, T01, ...
     start: str = "2024-01-02",  # first session, or a day before it
     every: str = "5min",        # step of the bars, the first at the open
-    edge: float = 0.0,          # share of yesterday's move undone by midday, half back by the close
+    edge: float = 0.0,          # share of yesterday's move undone at midday, half that at the close
     seed: int = 0,              # of the generator owned by this call
 ) -> pd.DataFrame:              # date, time (New York, bar end), ticker, close, volume
     "Clean bars of random walks with overnight gaps, in the layout of a vendor, to try things on."

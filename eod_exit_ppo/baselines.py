@@ -47,7 +47,7 @@ class ExitAt:
     def __post_init__(self): whole_number("k", self.k)
 
     def exit_steps(self, panel: IntradayPanel) -> np.ndarray:
-        "(D, N) int64: `k` if the stock may act there. ValueError if the panel has no snapshot `k`."
+        "(D, N) int64: `k` if the stock may act there. Raises ValueError if `k` is no snapshot."
         if self.k >= panel.T: raise ValueError(
             f"k is {self.k}, but the panel's {panel.T} snapshots are 0..{panel.T - 1}")
         exits = may_act(panel)
@@ -66,7 +66,7 @@ def in_blocks(
 # %% ../nbs/10_baselines.ipynb #hindsight
 @dataclass(frozen=True)
 class Hindsight:
-    "Perfect foresight: each stock exits at its best snapshot. An upper bound, no policy to trade."
+    "Perfect foresight: each stock exits at its best snapshot. An upper bound, not to be traded."
 
     def exit_steps(self, panel: IntradayPanel) -> np.ndarray:
         "(D, N) int64: the best snapshot, seen from the end of the day; the earliest of equals."
@@ -80,7 +80,7 @@ class Hindsight:
 
 # %% ../nbs/10_baselines.ipynb #e-level-rule
 class LevelRule:
-    "Exit if the aligned return is above what staying is worth: write `continuation(panel)` alone."
+    "Exit once the aligned return beats staying: write `continuation(panel)`, and the rest follows."
 
     def continuation(
         self,
@@ -99,7 +99,7 @@ class LevelRule:
         return out
 
     def exit_steps(self, panel: IntradayPanel) -> np.ndarray:
-        "(D, N) int64: first snapshot where exiting beats staying. Raises what `continuation` does."
+        "(D, N) int64: first snapshot where exiting beats staying. Raises as `continuation` does."
         return in_blocks(lambda p: first_exit(may_act(p) & (self.advantage(p) > 0)), panel)
 
 # %% ../nbs/10_baselines.ipynb #best-level
@@ -214,7 +214,7 @@ class ExactOptimum(LevelRule):
     f: np.ndarray         # (T,) share of the alpha realized by each snapshot
     alpha: float = 0.02   # return per unit of signal over the day
     noise: float = 0.01   # standard deviation of the noise, in units of return
-    prices: np.ndarray | float = 0.0  # (T,) per unit of weight exited at a snapshot, besides costs
+    prices: np.ndarray | float = 0.0  # (T,) charged per unit of weight exited there, beside costs
 
     def __post_init__(self):
         f = _finite_numbers("f", self.f)
@@ -255,10 +255,10 @@ def _induction(self: ExactOptimum, u, costs):
 @patch
 def boundary(
     self: ExactOptimum,
-    abs_signal: np.ndarray,  # (...) signal seen from the position, sign(w) * s; |s| if of one sign
+    abs_signal: np.ndarray,  # (...) signal seen from the position, sign(w) * s; |s| if signs agree
     costs: np.ndarray = (0, 0),  # (2, ...) of an exit before the close and at it, shares of weight
-) -> np.ndarray:             # (T-1, ...) float64, exit at t if that brings above [t] after costs
-    "The exit boundary, also the value of staying after each snapshot plus the snapshot's price."
+) -> np.ndarray:             # (T-1, ...) float64, exit at t if it brings more than [t] after costs
+    "The exit boundary: the value of staying after each snapshot plus the snapshot's price."
     c = self._induction(abs_signal, costs)[1:]
     return c + self.prices[:-1].reshape(-1, *(1,) * (c.ndim - 1))
 
@@ -275,7 +275,7 @@ def value(
 # %% ../nbs/10_baselines.ipynb #e-boundary-continuation
 @patch
 def continuation(self: ExactOptimum, panel: IntradayPanel) -> np.ndarray:
-    "(D, T-1, N) float64: each position's boundary. ValueError if the panel's T is not that of `f`."
+    "(D, T-1, N) float64: each position's boundary. Raises ValueError if T is not that of `f`."
     if panel.T != len(self.f):
         raise ValueError(f"panel has {panel.T} snapshots, but f has {len(self.f)}")
     costs = (0, 0) if panel.costs is None else panel.costs
@@ -325,13 +325,13 @@ class LeastSquaresMC(LevelRule):
     "Longstaff-Schwartz (2001): exit once the aligned return beats its regressed value of staying."
 
     coef: np.ndarray              # (T-1, K) coefficients of the basis, one row per snapshot
-    rows: np.ndarray              # (T-1,) stock-days each row was fitted on; below K it never exits
+    rows: np.ndarray              # (T-1,) stock-days each row was fitted on; fewer than K: no exit
     basis: Callable = own_state   # panel -> (D, T, N, K), row t from that day's snapshots up to t
 
     def continuation(self, panel: IntradayPanel) -> np.ndarray:
         """(D, T-1, N) float64: the expected aligned return of staying; inf where not fitted.
 
-        Raises ValueError if the panel's T or the number of functions is not the fitted one."""
+        Raises ValueError if T or the number of basis functions is not the one fitted."""
         if panel.T != len(self.coef) + 1: raise ValueError(
             f"panel has {panel.T} snapshots, but the policy was fitted on {len(self.coef) + 1}")
         b = checked_basis(self.basis, panel)
@@ -350,7 +350,7 @@ def fit(
     train: IntradayPanel,        # the days to fit on
     basis: Callable = own_state, # panel -> (D, T, N, K)
 ) -> LeastSquaresMC:             # the fitted policy
-    "Regress backwards through the days. ValueError if `basis` has a wrong shape or is not finite."
+    "Regress backwards in time. Raises ValueError if `basis` has a wrong shape or is not finite."
     x, act, w, b = (aligned_marks(train), may_act(train), _capital(train),
                     checked_basis(basis, train))
     T, K = train.T, b.shape[-1]

@@ -15,7 +15,7 @@ __all__ = ['block_length', 'block_bootstrap', 'detectable']
 def block_length(
     x: np.ndarray,  # (D,) a daily series
 ) -> int:           # days
-    "Days per block by the autocorrelation: twice Politis and White's (2004, 2009), D^(1/3) to D/5."
+    "A block length by the autocorrelation: twice Politis and White's (2004, 2009), D^(1/3) to D/5."
     D, e = len(x), np.asarray(x, np.float64) - np.mean(x)
     if D < 10: return 1
     run = max(5, int(np.ceil(np.log10(D))))
@@ -50,8 +50,8 @@ def _checked_series(x):
     "A daily series as (D,) float64."
     x = np.asarray(x, np.float64)
     if x.ndim == 1 and np.isfinite(x).all(): return x
-    raise ValueError(f"x has shape {x.shape} and {(~np.isfinite(x)).sum()} non-finite values: give "
-                     "one number per day")
+    raise ValueError(f"x has shape {x.shape} and {(~np.isfinite(x)).sum()} non-finite values: "
+                     "give one number per day")
 
 def _checked_block(block, D):
     "A block length that leaves five blocks."
@@ -68,7 +68,8 @@ def block_bootstrap(
 ) -> tuple[float, float]:      # low and high, within the range of x; nan with fewer than 10 days
     """Interval for the mean of a daily series: studentized, symmetric, circular block bootstrap.
 
-    Blocks of Politis and Romano (1992). ValueError or TypeError if an argument makes no sense."""
+    Politis and Romano (1992) for the blocks.
+    Raises ValueError or TypeError if an argument makes no sense."""
     x, n_boot = _checked_series(x), whole_number("n_boot", n_boot, 100)
     if not 0 < level < 1:
         raise ValueError(f"level is {level}: give a share between 0 and 1, such as 0.95")
@@ -95,7 +96,9 @@ def detectable(
     level: float = 0.95,   # confidence of the interval that has to lie above zero
     reach: float | None = None,  # half the interval's width; None: that of so many independent days
 ) -> float:                # in the unit of the spread
-    "The smallest true gain that the days show with this power; ValueError for what makes no sense."
+    """The smallest true gain that so many days show with this power.
+
+    Raises ValueError if an argument makes no sense."""
     for name, share in (("power", power), ("level", level)):
         if not 0 < share < 1:
             raise ValueError(f"{name} is {share}: give a share between 0 and 1, such as 0.8")

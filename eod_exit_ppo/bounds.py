@@ -33,8 +33,8 @@ def exit_shares(
 def priced(
     panel: IntradayPanel,  # D days, T snapshots, N stocks
     prices: np.ndarray,    # (T,) per unit of weight, in units of return
-) -> IntradayPanel:        # the same stocks and days; not quoted: at the last mark, not tradable
-    "The panel with each exit charged its snapshot's price. Raises ValueError without T prices."
+) -> IntradayPanel:        # the same; a stock not quoted keeps its last mark and is not tradable
+    "The panel with each exit charged its snapshot's price. Raises ValueError unless there are T."
     if len(prices) != panel.T:
         raise ValueError(f"panel has {panel.T} snapshots, but there are {len(prices)} prices")
     charge = np.sign(panel.weights)[:, None] * np.asarray(prices, np.float64)[:, None]
@@ -45,7 +45,7 @@ def priced(
 class Seen(LevelRule):
     "A rule that looks at a panel through a view of it, and exits on the panel itself."
     rule: LevelRule
-    view: Callable  # panel -> panel of the same days and stocks; a snapshot from its day up to it
+    view: Callable  # panel -> panel of the same days and stocks; a snapshot from its own day so far
 
     def advantage(self, panel: IntradayPanel) -> np.ndarray:
         "(D, T, N) float64: the rule's, on what it sees. Raises what the view and the rule raise."
@@ -62,7 +62,7 @@ def settle(
     part: float = 0.3,  # how far to go towards f(x) at first
     close: float = 1e-4, most: int = 60,  # the difference and the number of steps to stop at
 ) -> np.ndarray:        # (T,) the closest that was seen
-    "x with f(x) near x: partway from the closest so far, more after success, half after failure."
+    "x with f(x) near x: steps from the closest so far, longer after success, half after failure."
     off, best, towards = np.inf, x, 0
     for _ in range(most):
         gap = f(x) - x
@@ -108,7 +108,7 @@ def fit(
     cls: ShadowPrice,
     train: IntradayPanel,  # the days to fit on
     impact: Impact,        # of T snapshots
-    fit: ExactOptimum | Callable = LeastSquaresMC.fit,  # the market's optimum; or how to fit a rule
+    fit: ExactOptimum | Callable = LeastSquaresMC.fit,  # the market's optimum; or panel -> rule
 ) -> ShadowPrice:
     "Find prices where charge and exits agree. Raises TypeError or ValueError for a bad argument."
     if not isinstance(impact, Impact):
@@ -136,7 +136,7 @@ def separable_value(
     panel: IntradayPanel,  # D days, T snapshots, N stocks
     rule: LevelRule,
 ) -> np.ndarray:           # (D,) float64
-    "A rule's worth on what it sees: expected, given the signals, for `ExactOptimum`; else earned."
+    "A rule's worth on what it sees: for `ExactOptimum` expected given the signals, else earned."
     if not isinstance(rule, ExactOptimum):
         seen = rule.view(panel) if isinstance(rule, Seen) else panel
         return Exits.of(seen, rule.exit_steps(panel)).payoff()
@@ -149,7 +149,9 @@ def separable_value(
 # %% ../nbs/12_bounds.ipynb #e-shadow-bound
 @patch
 def bound(self: ShadowPrice, panel: IntradayPanel) -> Bound:
-    "The days' bound on payoff less impact, at the rule's prices; estimated unless it is exact."
+    """Payoff less impact that no policy exceeds on these days, at the rule's prices.
+
+    It is an estimate unless the rule is exact."""
     kappa = np.array(per_snapshot(self.impact, panel.T))
     return _bound(separable_value(panel, self.rule) + kappa @ self.shares**2, self.rule)
 
@@ -157,9 +159,9 @@ def bound(self: ShadowPrice, panel: IntradayPanel) -> Bound:
 def impact_bound(
     panel: IntradayPanel,  # D days, T snapshots, N stocks
     impact: Impact,        # of T snapshots
-    fit: ExactOptimum | Callable = LeastSquaresMC.fit,  # the market's optimum; or how to fit a rule
+    fit: ExactOptimum | Callable = LeastSquaresMC.fit,  # the market's optimum; or panel -> rule
 ) -> Bound:
-    "The least bound on payoff less impact over all prices; exact with `ExactOptimum`, else fitted."
+    "The least bound on payoff less impact over all prices; estimated without an `ExactOptimum`."
     return ShadowPrice.fit(panel, impact, fit).bound(panel)
 
 # %% ../nbs/12_bounds.ipynb #e-residual
@@ -177,9 +179,9 @@ def residual(
 # %% ../nbs/12_bounds.ipynb #e-neutral
 def neutral_bound(
     panel: IntradayPanel,  # D days, T snapshots, N stocks that all move one for one with the market
-    rule: LevelRule,       # best for own moves: `ExactOptimum`, or fitted on other days' residual
+    rule: LevelRule,       # best for stocks' own moves: exact, or fitted on other days' residual
 ) -> Bound:
-    "Bound on payoff less any aversion to exposure, if the market is a driftless walk and betas 1."
+    "Bound on payoff less any aversion to exposure, if the market is a driftless walk, all betas 1."
     return _bound(separable_value(residual(panel), rule), rule)
 
 # %% ../nbs/12_bounds.ipynb #e-utility
@@ -192,7 +194,7 @@ class ExponentialOptimum(LevelRule):
     def __post_init__(self): ExponentialUtility(self.a)
 
     def continuation(self, panel: IntradayPanel) -> np.ndarray:
-        "(D, T-1, N) float64: certainty equivalents of staying. Raises ValueError for another T."
+        "(D, T-1, N) float64: certainty equivalents of staying. Raises ValueError for a wrong T."
         return np.moveaxis(self.equivalents(panel)[1:] + self.optimum.prices[:-1, None, None], 0, 1)
 
     def value(self, panel: IntradayPanel) -> np.ndarray:
@@ -208,8 +210,8 @@ def equivalents(self: ExponentialOptimum, panel: IntradayPanel) -> np.ndarray:
     if panel.T != len(o.f): raise ValueError(f"panel has {panel.T} snapshots, but f has {len(o.f)}")
     early, close = (0, 0) if panel.costs is None else panel.costs.astype(np.float64)
     u = (np.sign(panel.weights) * panel.signals).astype(np.float64)
-    b = np.maximum(self.a * np.abs(normalize_neutral(panel.weights)).astype(np.float64),
-                   1e-6)  # 0 is the limit
+    b = np.maximum(  # 0 is the limit
+        self.a * np.abs(normalize_neutral(panel.weights)).astype(np.float64), 1e-6)
     c = [o.alpha * u * o.f[-1] - close - o.prices[-1] - b * sigma**2 / 2]
     for f, price in zip(o.f[-2::-1], o.prices[-2::-1]):
         z = (o.alpha * u * f - early - price - c[0]) / sigma

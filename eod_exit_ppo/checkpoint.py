@@ -46,7 +46,7 @@ def _probe_panel(T: int, extra: int, costs: bool) -> IntradayPanel:
 
 # %% ../nbs/27_checkpoint.ipynb #e-probe-probe
 def probe(features: FeatureSet, T: int, extra: int, costs: bool) -> dict | None:
-    "What features give for the made-up panel, as plain types and tensors; None where they fail."
+    "What features give for the made-up panel, as plain types and tensors; None if they fail on it."
     try: arrays = features(_probe_panel(T, extra, costs))
     except Exception: return None
     stock, context = (torch.from_numpy(np.array(x)) for x in arrays)
@@ -156,7 +156,7 @@ def start_to_use(record: dict | None, given):
 
 # %% ../nbs/27_checkpoint.ipynb #e-features-of
 def features_to_use(record: dict, given) -> FeatureSet:
-    "The features to go on with: those trained on. ValueError naming them, UserWarning if unsure."
+    "The features to go on with. ValueError for any not trained on; UserWarning if that is unsure."
     name = record["name"]
     if record["shipped"] and given is None: return SHIPPED[name]
     if given is None: raise ValueError(
@@ -216,7 +216,7 @@ def save(
 ) -> None:
     """Write a checkpoint, whole or not at all: network, optimizer, generators, history, settings.
 
-    It holds no panel. Raises FloatingPointError for a network not finite: the old file is kept."""
+    It holds no panel. Raises FloatingPointError if the network is not finite; an old file stays."""
     if broken := not_finite(self.model):
         raise FloatingPointError(f"{broken}: not saved, {path} is as it was")
     write_sealed(path, "checkpoint", _FORMAT, packed(self), at_end=True)
@@ -295,9 +295,9 @@ def load(
     objective: Term | Callable | None = None,  # needed if trained on a function of one's own
     start=None,                               # needed if it started from a rule of one's own
 ) -> FactorizedPPOEOD:
-    """The agent that was saved: decides as it did, and with its panel trains on as it would have.
+    """The agent that was saved: decides as it did, and with its panel goes on training as it would.
 
-    Raises FileNotFoundError where there is no file; ValueError for no checkpoint or another format,
+    Raises FileNotFoundError if there is no file; ValueError for a file of another kind or format,
     or features that it was not trained with; UserWarning where that can't be checked."""
     path = Path(path)
     state = read_state(path)

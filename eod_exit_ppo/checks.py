@@ -31,7 +31,7 @@ def whole_number(
 
 # %% ../nbs/90_checks.ipynb #e-real
 def real_number(name: str, x, above: bool = False) -> float:
-    "The number as a float, 0 or more, or above 0; TypeError for no number, ValueError for another."
+    "The number as a float, 0 or more, or above 0; else ValueError, TypeError if it is no number."
     if isinstance(x, (bool, np.bool_)) or not isinstance(x, Real):
         raise TypeError(f"{name} is {x!r}: give a number")
     if not 0 <= x < math.inf or above and x == 0:
@@ -105,7 +105,7 @@ def refused(
     match: str = "",   # a regular expression that the message must hold
     error: type | tuple = ValueError,  # the kind of error
 ) -> str:              # the message
-    "Message of a refused call; AssertionError if it isn't, or with other words or another error."
+    "The message of a refused call; AssertionError for no refusal, other words or another error."
     try: value = call()
     except error as e:
         if re.search(match, str(e)): return str(e)
@@ -122,7 +122,7 @@ def quietly(category: type = UserWarning):
 
 # %% ../nbs/90_checks.ipynb #e-patch
 def patch(f):
-    "Make a function, property or classmethod a method of the class that its first parameter names."
+    "Make a function, property or classmethod a method of its first parameter's annotated class."
     plain = next((getattr(f, k) for k in ("fget", "func", "__func__") if hasattr(f, k)), f)
     cls, here = next(iter(plain.__annotations__.values())), unwrap(plain).__globals__
     cls = here[cls] if isinstance(cls, str) else cls

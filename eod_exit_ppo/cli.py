@@ -192,9 +192,9 @@ def _trained(path, fit, judge, config, seed, goal, resume, anew, **how):
 @app.command()
 @plain_errors()
 def train(
-    panel: Panel,
-    out: option(Path, "Folder to write: config.json, history.csv, agent.pt, history.png.",
-                show_default=False), recipe: RecipeOption = Recipe.per_stock,
+    panel: Panel, out: option(Path, "Folder to write: config.json, history.csv, agent.pt, "
+                              "history.png.", show_default=False),
+    recipe: RecipeOption = Recipe.per_stock,
     test_days: option(int | None, "Days at the end to hold out and judge by; 0: judge on the "
                       "training days.  [default: a third]", min=0) = None,
     objective: Objective = None, max_net: MaxNet = None, max_share: MaxShare = None,
@@ -205,8 +205,8 @@ def train(
                    "happened.", "--resume") = False, quiet: Quiet = False) -> None:
     """Learn from a panel and keep what was learned.
 
-    Interrupted (Ctrl-C, a kill, a power cut), the same command with --resume goes on where it
-    was."""
+    Interrupted (Ctrl-C, a kill, a power cut), the same command with
+    --resume goes on where it was."""
     meanwhile = out.absolute().with_name(f".{out.absolute().name}.training")
     if resume and (out / "agent.pt").exists() and not meanwhile.exists():
         typer.echo(f"The run in {out} is complete: there is nothing to resume")

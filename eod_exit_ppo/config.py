@@ -14,7 +14,7 @@ __all__ = ['positive', 'weight', 'share', 'inside', 'METRICS', 'setting', 'choic
 
 # %% ../nbs/92_config.ipynb #e-rules
 def setting(default, ok, words):
-    "A field with its rule: a test, and words for what passes it. None passes where it is default."
+    "A field with its rule: a test, and words for what passes it. A default of None passes too."
     if default is None: words = f"None, or {words}"
     def fits(x): return x is None and default is None or ok(x)
     return field(default=default, metadata=dict(ok=fits, words=words))
@@ -51,39 +51,39 @@ inside = _number(lambda x: 0 < x < 1, "a number above 0 and below 1")
 # %% ../nbs/92_config.ipynb #e-config
 @dataclass(frozen=True)
 class PPOConfig:
-    """Every setting of the recipe; `PPOConfig.joint()` and `PPOConfig.per_stock()` both ship.
+    """Every setting of a recipe; two recipes ship: `PPOConfig.joint()` and `PPOConfig.per_stock()`.
 
     Raises ValueError naming the setting, its value and what would do."""
     credit: str = choice("stock", "book")     # one advantage and ratio per "stock", or per "book"
-    marginal: str = choice("auto", "slope", "exact")  # its credit: the objective's slope, or exact
-    features: str = choice("path", "base", "level")  # what the policy sees; agents take functions
+    marginal: str = choice("auto", "slope", "exact")  # a stock's credit: slope or exact difference
+    features: str = choice("path", "base", "level")  # what is seen; a function goes to the agent
     hidden: int = whole(32)                   # width of every layer
     epochs: int = whole(200, least=0)         # rounds of rollout and update
     rollouts_per_epoch: int = whole(8)        # days drawn each round, with replacement
     stock_subsample: int | None = whole(None)  # only so many stocks of a day may act; None: all
-    redraw: str = choice("day", "step")       # subsamples are drawn once a "day", or each "step"
+    redraw: str = choice("day", "step")       # a subsample is drawn once a "day" or at each "step"
     ppo_epochs: int = whole(1)                # passes over a round's data
-    batch_size: int | None = whole(None)      # steps of a minibatch; None: 16, very long days 64
+    batch_size: int | None = whole(None)  # steps of a minibatch; None: 16, or 64 on very long days
     lr: float = positive(0.015)               # Adam's learning rate at the start
     lr_schedule: str = choice("cosine", "constant")  # "cosine": to 0 over a call of train
     adam_beta2: float = inside(0.99)          # Adam's memory of squared gradients
     gamma: float = share(1.0)                 # discount per snapshot
     lam: float | None = share(None)           # GAE's lambda; None: 0.8, or 0.95 on very long days
-    adv_norm: str = choice("scale", "standardize")  # to root mean square 1, or mean 0 and std 1
+    adv_norm: str = choice("scale", "standardize")  # to root mean square 1, or to mean 0 and std 1
     clip_coef: float = positive(0.2)          # a ratio beyond 1 -+ this earns nothing more
     ent_coef: float = weight(0.02)            # weight of the entropy at the start
     ent_coef_final: float = weight(0.0)       # and at the end of a call of train, linear in between
     vf_coef: float = weight(1.0)              # weight of the value loss
     max_grad_norm: float = positive(1.0)      # a longer gradient is shortened to this
-    target_kl: float | None = positive(None)  # approx_kl at which an update ends; None: never
+    target_kl: float | None = positive(None)  # beyond this approx_kl an update stops; None: never
     start_scale: float = positive(10.0)       # a start's logit per typical return of its advantage
-    balance: float = weight(0.0)              # logits of exits for each unit of the net they leave
+    balance: float = weight(0.0)              # logits by which exits answer a unit of net exposure
     keep: str = choice("last", "best")        # the last network, or the best on held-out days
     initial_exit: float | None = inside(None)  # of a fresh policy; None: as drawn, 1/T if T > 13
     bn_momentum: float = share(1.0)           # share of the newest data in refreshed statistics
     refresh_until: float = share(0.04)        # BatchNorm is refreshed in this first share of epochs
     eval_every: int = whole(25)               # epochs between two looks at the evaluation days
-    precision: str = choice("float32", "bf16")  # of products over stocks; "bf16" where it is fast
+    precision: str = choice("float32", "bf16")  # of training's products over stocks; "bf16" if fast
 
     def __post_init__(self):
         for f in fields(self):
@@ -93,7 +93,7 @@ class PPOConfig:
 
     @classmethod
     def joint(cls, **changes) -> PPOConfig:
-        "The specification's algorithm, faults fixed: one advantage, one ratio for the whole book."
+        "The specification's algorithm, its faults fixed: one advantage and ratio per book."
         return replace(cls(
             credit="book", features="base", hidden=256, epochs=100, rollouts_per_epoch=64,
             stock_subsample=128, redraw="step", ppo_epochs=8, batch_size=1024, lr=3e-4,

@@ -25,7 +25,7 @@ _all_ = [make_synthetic_data, synthetic_alpha]  # made in `synthetic`, exported 
 def last_mark(
     returns: np.ndarray,  # (..., T, N) float32 against the prior close, NaN where not quoted
 ) -> np.ndarray:          # the same shape without NaN; `returns` itself when nothing is missing
-    "Where there is no quote, the last one of the day so far; 0, the prior close, before the first."
+    "The day's last quote so far where there is none; 0, the prior close, before the first quote."
     if not np.isnan(np.min(returns)): return returns
     marks = np.array(returns)
     marks[..., 0, :] = np.where(np.isnan(marks[..., 0, :]), 0, marks[..., 0, :])
@@ -72,7 +72,7 @@ class IntradayPanel(Shown):
     sense, TypeError for a wrong dtype; warns once where a day's book has one side only."""
     signals: np.ndarray                 # (D, N) float32, known at the prior close
     returns: np.ndarray                 # (D, T, N) float32, since the prior close; NaN = not quoted
-    weights: np.ndarray                 # (D, N) float32, raw: long > 0, short < 0, 0 not held
+    weights: np.ndarray                 # (D, N) float32, raw: long > 0, short < 0, 0: no position
     tradable: np.ndarray | None = None  # (D, T, N) bool, where one can exit; default: where quoted
     dates: np.ndarray | None = None     # (D,) increasing, datetime64[D] or int; default 0, 1, ...
     times: np.ndarray | None = None     # (T,) str, names of the snapshots; default t0, t1, ...
@@ -109,7 +109,7 @@ def members(self: IntradayPanel) -> np.ndarray:
 
 @patch
 def marks(self: IntradayPanel) -> np.ndarray:
-    "(D, T, N) float32 without NaN, see `last_mark`; for a large memory map, a few days at a time."
+    "(D, T, N) float32 without NaN, see `last_mark`; take a large memory map a few days at a time."
     return read_only(last_mark(self.returns))
 
 # %% ../nbs/01_data.ipynb #e-makes
@@ -207,7 +207,7 @@ def checked_arrays(p) -> dict:
 
 # %% ../nbs/01_data.ipynb #e-values
 def _refuse_cells(p, name, bad, what, remedy):
-    "Raise naming the first bad cell of an array; `bad(days)` marks those of a slice of days."
+    "Raise if an array has bad cells, naming the first; `bad(days)` marks those of a slice of days."
     count, first = 0, None
     for days in day_blocks(getattr(p, name).shape):
         wrong = bad(days)
@@ -290,7 +290,7 @@ def _positions(idx, n, what):
 
 # %% ../nbs/01_data.ipynb #e-cuts
 def _cut(a, idx):
-    "Part of an array, read-only; broadcast ones stay so; copies are contiguous: sums round alike."
+    "Part of an array, read-only; a broadcast one stays so, a copy is contiguous: sums round alike."
     if a is None: return None
     if everywhere(a): return np.broadcast_to(True, np.broadcast_to(0, a.shape)[idx].shape)
     copied = isinstance(idx[-1] if isinstance(idx, tuple) else idx, np.ndarray)
@@ -397,10 +397,10 @@ def _draw_side(ax, x, paths, marks, w, colour, name):
 def plot(self: IntradayPanel, day: int = 0, ax=None):
     "One day's paths coloured by side, each side's weighted mean in bold; returns the Axes."
     import matplotlib.pyplot as plt
-    ax = ax or plt.subplots(figsize=(7, 3))[1]
     one, x = self[day], np.arange(-1, self.T)
     w = one.weights[0]
     paths, marks = (np.insert(100 * a[0], 0, 0, axis=0) for a in (one.returns, one.marks()))
+    ax = ax or plt.subplots(figsize=(7, 3))[1]
     for side, name in ((w > 0, "long"), (w < 0, "short")):
         if side.any():
             _draw_side(ax, x, paths[:, side], marks[:, side], w[side], COLOURS[name], name)

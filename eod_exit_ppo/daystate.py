@@ -26,7 +26,7 @@ class DayState(NamedTuple):
     decided: np.ndarray       # (T,) bool
     exit_step: np.ndarray     # (N,) int64, -1 while held
     chance: np.ndarray        # (N,) float64, exit probability when last asked for, NaN if none
-    said: np.ndarray          # (N,) int64, the exit that a policy with exit_steps alone said, or -1
+    said: np.ndarray          # (N,) int64, exit said by a policy with exit_steps only, -1 before it
     odd: np.ndarray           # (N,) bool, quotes of the last snapshot that were set aside
     done: np.ndarray          # (N,) float64, share of each position that is reported as closed
     gain: np.ndarray          # (N,) float64, sum of share * return of what is reported
@@ -64,7 +64,7 @@ def checked_draw(draw, policy, date):
 
 # %% ../nbs/50_daystate.ipynb #e-by-chance
 def _asked_chances(policy, panel, state, t, draw):
-    "Which stocks the policy wants to exit at t, (N,) bool, by chance given a seed; and how likely."
+    "Which stocks the policy wants to exit at t, (N,) bool, drawn given a seed; and their chances."
     given = {} if draw is None else dict(draw=draw)
     chance = np.asarray(policy.exit_probability(panel, state.held, t, **given))
     if chance.shape != (panel.N,) or not (chance >= 0).all() or not (chance <= 1).all():
@@ -79,7 +79,7 @@ def _asked_chances(policy, panel, state, t, draw):
 
 # %% ../nbs/50_daystate.ipynb #e-by-steps
 def _asked_steps(policy, panel, state, t):
-    "Which stocks the policy wants to exit by t, (N,) bool, on a day quoted until t; and its steps."
+    "Which stocks the policy wants to exit by t, (N,) bool, on a day quoted up to t; and the steps."
     steps = np.asarray(policy.exit_steps(panel))
     later = (steps > t) & (steps < panel.T)  # of what has not come, nothing can be said yet
     steps = check_exit_steps(panel, np.where(later, panel.T - 1, steps))[0]

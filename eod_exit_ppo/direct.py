@@ -34,7 +34,7 @@ def expected_payoff(
     h: torch.Tensor,  # (B, T, N) 1 at the last snapshot, 0 where a stock may not act
     days: Days,       # B days
 ) -> torch.Tensor:    # (B,), as a share of one side's capital; differentiable in h
-    "The day's mean payoff over all exits these probabilities could draw: linear in the shares."
+    "The mean payoff over all exits that these probabilities could draw; linear in the shares."
     return PAYOFF.value(h * survival(h), days)
 
 # %% ../nbs/28_direct.ipynb #logits
@@ -119,11 +119,13 @@ class DirectGradient(LearnedPolicy):
         lr: float = 1e-2,           # Adam's learning rate at the start; a cosine takes it to 0
         ent_coef: float = 0.2,      # weight of the entropy at the start; falls to 0 linearly
         seed: int = 7,              # of the first weights and of the minibatches
-        callback: Callable | None = None,  # called with the steps done and the policy so far
+        callback: Callable | None = None,  # called with the number of steps and the policy so far
         every: int = 50,            # steps between two such calls
         threads: int = 1,           # torch's, while it is fitted and decides
     ) -> DirectGradient:            # the fitted policy
-        "Fit to the training days. ValueError if hidden, steps, days_per_step or every is below 1."
+        """Fit to the training days.
+
+        Raises ValueError if hidden, steps, days_per_step or every is below 1."""
         for name, x in dict(hidden=hidden, steps=steps, days_per_step=days_per_step,
                             every=every).items():
             whole_number(name, x, 1)

@@ -41,7 +41,7 @@ def _are_days(values):
 
 # %% ../nbs/43_entries.ipynb #e-unnamed-levels-as-columns
 def _levels_as_columns(table):
-    "A table with its index as columns, '' for no name, as in a file of pandas; row numbers go."
+    "A table with its index as columns, named '' if nameless, as pandas writes it; row numbers go."
     index = table.index
     plain = index.nlevels == 1 and not _goes_by(index.name, *DATES, "ticker")
     if plain and (isinstance(index, pd.RangeIndex) or not _are_days(index)): return table
@@ -73,7 +73,7 @@ def _ticker_column(table, date):
 
 # %% ../nbs/43_entries.ipynb #e-long
 def _long(table, value, name):
-    "Rows of date, ticker and value of a table, long or wide: a row per date, a column per ticker."
+    "Rows of date, ticker, value from a table: long, or wide (a row per date, a column per ticker)."
     if table.columns.nlevels > 1:
         raise ValueError(f"{name} has {table.columns.nlevels} levels of columns: give one")
     table = _name_blanks(_levels_as_columns(table))
@@ -83,8 +83,8 @@ def _long(table, value, name):
     ticker = None if date is None else _ticker_column(table, date)
     if date is not None and ticker is None:
         wide = table.set_index(date)
-        day, names = wide.index.repeat(wide.shape[1]), np.tile(
-            np.asarray(wide.columns, object), len(wide))
+        day, names = (wide.index.repeat(wide.shape[1]),
+                      np.tile(np.asarray(wide.columns, object), len(wide)))
         return pd.DataFrame({"date": day, "ticker": names, value: wide.to_numpy().ravel()})
     rest = [c for c in table.columns if c not in (date, ticker)]
     own = [c for c in rest if plain_name(c) == plain_name(value)] or rest
@@ -98,8 +98,8 @@ def _long(table, value, name):
 def table_entries(table, value, name, positive=False, zero=False):
     "Day numbers, tickers and finite values of a table of the three; a missing value is no entry."
     rows = Rows(name, 0, _long(_in_memory(table, name), value, name))
-    values, tick, day = floats(rows, value), tickers(rows), by_value(
-        rows.table["date"], day_numbers, LOST)
+    values, tick, day = (floats(rows, value), tickers(rows),
+                         by_value(rows.table["date"], day_numbers, LOST))
     rows.refuse(day == LOST, "date", "give 2017-04-18, 20170418 or a date type")
     rows.refuse(np.isnan(values) & rows.table[value].notna().to_numpy(), value, "give numbers")
     rows.refuse(np.isinf(values), value, "give finite numbers, and no number where there is none")

@@ -137,7 +137,7 @@ def named_episode(
     counts: dict,          # what may be named: day, and how many there are
     n_episodes: int,       # B
 ) -> list[np.ndarray] | None:  # an array (B,) for each name; None where nothing is named
-    "Episodes of `options`. Raises ValueError for other or missing names or positions out of range."
+    "Episodes that `options` name. Raises ValueError for other or missing names, or positions."
     if not options: return None
     if set(options) != set(counts): raise ValueError(
         f"options name {', '.join(map(repr, options))}: "
@@ -314,17 +314,17 @@ class ExitEnv(Joined):
     """A Gymnasium environment: one day of the whole book is an episode, or one stock of a day.
 
     The rewards of an episode sum to its day's objective, or to the stock's aligned return. Raises
-    TypeError or ValueError for arguments that do not fit, ModuleNotFoundError without Gymnasium."""
+    TypeError or ValueError for what won't fit together, ModuleNotFoundError without Gymnasium."""
     metadata = {"render_modes": []}
 
     def __init__(
         self,
         panel: IntradayPanel,           # D days to draw from, T snapshots, N stocks
-        objective=None,                 # term, sum, text or function of single days; None: payoff
+        objective=None,                 # a term, sum, text or function of single days; None: payoff
         limits: Limits | None = None,   # hard limits of the book, in force at each snapshot
         features: str | FeatureSet = "path",  # what is seen of stocks and book, as for the agent
-        view: str = "book",             # "book": N stocks an episode; "stock": one, payoff alone
-        actions: str = "wishes",        # "wishes": (N,) 0 and 1; "priorities": (N,), above 0 exits
+        view: str = "book",             # "book": N stocks an episode; "stock": one, by payoff alone
+        actions: str = "wishes",        # "wishes": (N,) 0 and 1; "priorities": (N,) above 0 to exit
     ):
         self._episodes, self._over = (
             episodes_of(panel, objective, limits, features, view, actions), True)
@@ -365,7 +365,7 @@ def step(
 
 # %% ../nbs/64_env.ipynb #e-vector
 class ExitVectorEnv(Joined):
-    "Several `ExitEnv` at once, as a vector environment of Gymnasium; it raises what that raises."
+    "Several episodes of `ExitEnv` at once, as a Gymnasium vector environment; it raises the same."
     theirs = ("gymnasium.vector", "VectorEnv", "env")
 
     def __init__(
@@ -392,7 +392,7 @@ class ExitVectorEnv(Joined):
 def reset(
     self: ExitVectorEnv,
     *,
-    seed: int | None = None,      # of the environment's generator of all episodes; None: it goes on
+    seed: int | None = None,      # of the generator that draws all episodes; None: it goes on
     options: dict | None = None,  # {"day": positions (B,)}, and "stock"; None: drawn
 ) -> tuple:                       # what is seen, B of each, and a dict as for `ExitEnv`
     "Begin B episodes. Raises ValueError for options that name none."

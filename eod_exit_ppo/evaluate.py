@@ -28,11 +28,11 @@ __all__ = ['MEASURES', 'decide', 'daily_payoffs', 'trades', 'Performance', 'Meas
            'block_length', 'detectable']
 
 # %% ../nbs/31_evaluate.ipynb #all-names
-_all_ = [COLOURS, colours_of, block_bootstrap, block_length, detectable]  # made elsewhere, here too
+_all_ = [COLOURS, colours_of, block_bootstrap, block_length, detectable]  # made elsewhere, ours too
 
 # %% ../nbs/31_evaluate.ipynb #e-named
 def named_policies(policies) -> dict:
-    "Policies by name, as text; TypeError for no dict, ValueError for two names that read the same."
+    "The policies by name as text; TypeError if no dict, ValueError if two names read the same."
     if not isinstance(policies, Mapping) or not policies:
         have = "empty" if isinstance(policies, Mapping) else f"a {type(policies).__name__}"
         raise TypeError(f"policies is {have}: give a dict of names and policies, such as "
@@ -73,8 +73,8 @@ def daily_payoffs(
 def trades(
     policies: Mapping,     # name -> policy or exit steps
     panel: IntradayPanel,  # D days
-) -> pd.DataFrame:         # one row per position: policy, then the columns of `Exits.trades`
-    "Every position of every policy: when it was exited, at what return and cost, what it earned."
+) -> pd.DataFrame:         # one per policy and position: policy, then the columns of `Exits.trades`
+    "Every position of every policy: its exit, at what return and cost, and what it earned."
     lists = {name: exits.trades() for name, exits in exits_by_name(policies, panel).items()}
     return pd.concat(lists, names=["policy"]).reset_index("policy").reset_index(drop=True)
 
@@ -232,23 +232,23 @@ def worth_table(
 # %% ../nbs/31_evaluate.ipynb #e-seen
 def _warn_of_seen_days(name, policy, panel):
     "A UserWarning where a policy was trained on some of these dates."
-    if panel.dates.dtype.kind != "M" or not (
-            seen := seen_days(getattr(policy, "context", None) or {}, panel)): return
+    if (panel.dates.dtype.kind != "M"
+            or not (seen := seen_days(getattr(policy, "context", None) or {}, panel))): return
     warnings.warn(f"policy {name!r} was trained on {len(seen)} of these {panel.D} days, the first "
                   f"{seen[0]}: what it gains on them is no evidence (in sample)",
                   UserWarning, stacklevel=3)
 
 # %% ../nbs/31_evaluate.ipynb #e-compare
 def compare(
-    policies: Mapping,         # name -> policy or exit steps (D, N); "hold" only names what holds
+    policies: Mapping,         # name -> policy or exit steps (D, N); one named "hold" must hold
     panel: IntradayPanel,      # the days to judge on; not those that a policy was fitted on
     baseline="hold",           # what gains are measured against: a name, a policy, or exit steps
-    seed: int = 0,             # of each row's bootstrap, so that rows don't depend on one another
+    seed: int = 0,             # of the bootstrap; each row starts from it, whatever the others
     n_boot: int = 10_000,      # draws of the bootstrap
     block: int | None = None,  # days per block; default: `block_length` of each row's daily gain
     level: float = 0.95,       # confidence of the gain's interval
-    objective=None,            # a term, a sum, or its text: adds its worth, its gain and its terms
-    days_a_year: float | None = None,  # for the Sharpe ratio; 1: of single days; None: by the dates
+    objective=None,            # a term, a sum, or its text: adds columns of worth, gain and terms
+    days_a_year: float | None = None,  # of the Sharpe ratio; 1 leaves it daily; None: by the dates
 ) -> pd.DataFrame:             # one row per policy, the columns of MEASURES
     """Judge policies on the same days. "hold" is there as a baseline even if not among the names.
 
@@ -306,13 +306,13 @@ def free_gain(exits: Exits, base: Exits) -> np.ndarray:
 
 # %% ../nbs/31_evaluate.ipynb #e-cost-line-cost-line
 def cost_line(exits: Exits, base: Exits) -> tuple[float, float]:
-    "Mean gain over a baseline with free early exits, and how much more weight exits early."
+    "Mean gain over a baseline where early exits are free, and how much more weight exits early."
     weight = np.abs(normalize_neutral(exits.panel.weights).astype(np.float64))
     return free_gain(exits, base).mean(), (weight * exits.early - weight * base.early).sum(1).mean()
 
 # %% ../nbs/31_evaluate.ipynb #e-cost-line-gain-is-sure
 def gain_is_sure(exits: Exits, base: Exits) -> bool:
-    "Whether the gain's 95% interval is above zero with free early exits, as a break-even needs."
+    "Whether the gain's 95% interval is above zero where early exits are free; else no break-even."
     return bool(block_bootstrap(free_gain(exits, base))[0] > 0)
 
 # %% ../nbs/31_evaluate.ipynb #e-costs

@@ -45,7 +45,7 @@ def check_exit_steps(
     panel: IntradayPanel,    # D days, T snapshots, N stocks
     exit_steps: np.ndarray,  # (D, N) int
 ) -> np.ndarray:             # the same steps as int64
-    """Exit steps that make sense on this panel, or an error that says which does not, and where.
+    """Exit steps that make sense on this panel, or an error that says which do not, and where.
 
     Raises TypeError if they are not integers; ValueError if the shape is wrong, a step is outside
     0..T-1, or a stock with a weight exits before the last snapshot where it cannot be traded."""
@@ -55,8 +55,9 @@ def check_exit_steps(
     if steps.shape != (panel.D, panel.N): raise ValueError(
         f"exit_steps has shape {steps.shape}: give (days, stocks) = {(panel.D, panel.N)}")
     steps = steps.astype(np.int64, copy=False)
-    def said(at): return (f"{steps[at]} ({panel.times[steps[at]]})" if 0 <= steps[at] < panel.T
-                          else f"{steps[at]}")
+    def said(at):
+        return (f"{steps[at]} ({panel.times[steps[at]]})" if 0 <= steps[at] < panel.T
+                else f"{steps[at]}")
     outside = (steps < 0) | (steps >= panel.T)
     refuse_first(panel, "exit_steps", outside, f"values outside 0..{panel.T - 1}",
                  "what is held to the close exits at T-1", said)
@@ -70,7 +71,7 @@ def check_exit_steps(
 
 # %% ../nbs/03_exits.ipynb #e-labels
 def _steps_of_frame(panel, table):
-    "Exit steps of a table, a row per date, a column per ticker; ValueError where one is missing."
+    "Exit steps of a table with a row per date, a column per ticker; ValueError if one is missing."
     try: rows = pd.Index(as_dates(table.index))
     except (TypeError, ValueError) as e:
         raise ValueError(f"exit_steps is a table whose rows are no dates: {e}") from e
@@ -112,9 +113,10 @@ def _basis_points(name, value, tickers):
 # %% ../nbs/03_exits.ipynb #e-with-costs
 @patch
 def with_costs(self: IntradayPanel, early_bps=0.0, close_bps=0.0) -> IntradayPanel:
-    """The same days with other costs, in basis points of what is traded before the close and at it.
+    """The same days with other costs: of an exit before the close, and of one at the close.
 
-    Each a number for all stocks, an array (N,), or a dict or Series by ticker naming them all."""
+    Each is in basis points of what is traded: a number for all stocks, an array (N,), or a dict or
+    Series by ticker that names them all."""
     given = dict(early=early_bps, close=close_bps)
     costs = np.stack([_basis_points(k, v, self.tickers) for k, v in given.items()])
     return self.with_arrays(costs=np.float32(costs / 1e4) if costs.any() else None)
@@ -143,7 +145,7 @@ class Exits:
     def of(
         cls,
         panel: IntradayPanel,
-        policy,               # what has exit_steps(panel); (D, N) steps; or a table, date by ticker
+        policy,               # has exit_steps(panel); or (D, N) steps; or a table: dates by tickers
         name: str = "policy", # what to call it if something is wrong
     ) -> Exits:
         "What a policy decides on a panel. Raises TypeError or ValueError with its name in front."

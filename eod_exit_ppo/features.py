@@ -25,7 +25,7 @@ def make_features_and_context(
     exited_mask: np.ndarray,  # (N,) bool, True for a stock that has been exited
     w: np.ndarray,            # (N,) the day's weights; only their signs are used
 ) -> tuple[np.ndarray, np.ndarray]:  # stock features (N, 10) and context (7,), float32
-    """The specification's view of one step of one day: ten numbers per stock, seven for the book.
+    """What the specification shows a policy at one step: ten numbers per stock, seven for the book.
 
     Raises ValueError where shapes or positions do not fit, or signals or returns are not finite."""
     signals, rets, w, exited = (np.asarray(signals), np.asarray(rets), np.asarray(w),
@@ -63,10 +63,10 @@ class FeatureSet:
     "A named, causal function of a panel: what each stock looks like to a policy at each snapshot."
     name: str
     build: Callable                        # panel -> (D, T, N, F), or (stock, context (D, T, C))
-    per_side: bool = False                 # share exited, from the rollout: of the side, or of all
+    per_side: bool = False                 # share exited, appended by rollouts: of the side, or all
     columns: tuple[str, ...] = ()          # names of the F stock features, for messages and plots
     context_columns: tuple[str, ...] = ()  # names of the C context features
-    build_at: Callable | None = None       # (panel, t) -> `build` at t, T = 1; None: cut from all
+    build_at: Callable | None = None       # (panel, t) -> `build` at t, with T = 1; None: cut out
 
     def __call__(self, panel: IntradayPanel) -> tuple[np.ndarray, np.ndarray]:
         """Stock features (D, T, N, F) and context (D, T, C), float32; C is 0 without context.
@@ -111,7 +111,7 @@ def of_members(self: FeatureSet, panel: IntradayPanel,
 @patch
 def built(self: FeatureSet, panel: IntradayPanel,
           t: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    "`build`, or its snapshot t, as float32 arrays of checked shapes; all columns count as members."
+    "What `build` gives (at t) as float32 arrays of checked shapes; all columns count as members."
     if t is not None and self.build_at is None: return tuple(x[:, t:t+1] for x in self.built(panel))
     out, (D, T, N) = self.build(panel) if t is None else self.build_at(panel, t), panel.shape
     T = T if t is None else 1
@@ -164,9 +164,9 @@ def __add__(self: FeatureSet, other) -> FeatureSet:
 def _cross_section(
     x: np.ndarray,               # (..., N) NaN where there is nothing
     fence: float | None = None,  # clip to so many (p90 - p10) from the median before mean and std
-) -> tuple[np.ndarray, ...]:     # mean, std, p10, p50, p90 and the number: (...) each, float64
-    "Statistics along the last axis, 0 where it is empty; the order of stocks cannot change a bit."
-    x = np.sort(np.ascontiguousarray(x), axis=-1).astype(np.float64)  # side by side: one way to sum
+) -> tuple[np.ndarray, ...]:     # mean, std, p10, p50, p90 and count: (...) each, float64
+    "Statistics along the last axis, 0 where it is empty; the order of the stocks changes no bit."
+    x = np.sort(np.ascontiguousarray(x), axis=-1).astype(np.float64)  # contiguous: sums round alike
     gaps = np.isnan(x) if np.isnan(x[..., -1]).any() else None  # what is missing is sorted last
     n = np.full(x.shape[:-1], x.shape[-1]) if gaps is None else x.shape[-1] - gaps.sum(-1)
     def filled():
@@ -185,7 +185,7 @@ def _cross_section(
 
 # %% ../nbs/20_features.ipynb #section-sorted-quantiles
 def _sorted_quantiles(x, n, q) -> np.ndarray:
-    "Quantiles of the sorted last axis's first n, linear between neighbours as in np.percentile."
+    "Quantiles of the first n entries of the sorted last axis, interpolated as in np.percentile."
     last, start = np.maximum(n - 1, 0), np.arange(n.size).reshape(n.shape) * x.shape[-1]
     at = np.multiply.outer(q, last)
     low = at.astype(np.int64)
@@ -200,7 +200,7 @@ def _base(panel: IntradayPanel, t: int | None = None) -> tuple[np.ndarray, np.nd
                     else (slice(t, t + 1), (panel.D, 1, panel.N)))
     stock = np.zeros((*shape, 10), np.float32)  # column 8, exited, stays 0
     context = np.empty((*shape[:2], 5), np.float32)
-    by_name = np.argsort(panel.tickers, kind="stable")  # equal signals rank by ticker, in any order
+    by_name = np.argsort(panel.tickers, kind="stable")  # equal signals are ranked by ticker
     for days in day_blocks(shape, _CELLS):
         s = panel.signals[days]
         mean_s, std_s, *_ = _cross_section(s)
@@ -233,7 +233,7 @@ def _inverse(x) -> np.ndarray:
 
 # %% ../nbs/20_features.ipynb #pieces-tame
 def _tame(x: np.ndarray, c: float = 16.0) -> np.ndarray:
-    "x / sqrt(1 + (x/c)^2): x where it is small, never beyond c, always increasing. Overwrites x."
+    "x / sqrt(1 + (x/c)^2): about x if small, never beyond c, always increasing. Overwrites x."
     np.clip(x, -1e9, 1e9, out=x)
     y = x * np.float32(1 / c)
     y *= y
@@ -246,7 +246,7 @@ def _mid_rank(
     x: np.ndarray,      # (..., N) float32, no NaN
     group: np.ndarray,  # (..., N) or (..., 1, N) float32 -1 and 1, the two sides; 0 for neither
 ) -> np.ndarray:        # (..., N) float32 in (0, 1); 0.5 for neither
-    "Mid-rank in the own side: (number below + half the number of equals, with itself) / number."
+    "Mid-rank in the own side: (number below + half the equals, itself among them) / number."
     N = x.shape[-1]
     bits = (x + np.float32(0)).view(np.int32)  # adding 0 turns -0 into 0
     bits ^= (bits >> 31) & 0x7FFFFFFF
@@ -372,9 +372,9 @@ level_features = FeatureSet("level", _level, build_at=_level, per_side=True, col
 SHIPPED = {f.name: f for f in (base_features, path_features, level_features)}  # those with a name
 
 def feature_set(
-    x: str | FeatureSet | Callable,  # "base", "path", "level", a FeatureSet or function of a panel
+    x: str | FeatureSet | Callable,  # "base", "path", "level", a FeatureSet or a function of panels
 ) -> FeatureSet:
-    "The feature set x stands for; ValueError for unknown names, TypeError for what is no function."
+    "The feature set of x; ValueError for an unknown name, TypeError for what is no function."
     if isinstance(x, FeatureSet): return x
     if isinstance(x, str):
         if x in SHIPPED: return SHIPPED[x]
@@ -408,7 +408,7 @@ def check_causal(
     seed: int = 0,                          # of the made-up futures
     tol: float = 0.0,                       # largest change that is put down to rounding
 ) -> None:
-    """Raise AssertionError, naming column and snapshot, if features move with what must not matter.
+    """Raise AssertionError, naming column and snapshot, if features see what they should not.
 
     ValueError where the panel has one day only, or the features do not fit it."""
     features, panel = feature_set(features), panel[:max_days]

@@ -57,7 +57,7 @@ def write_whole(
     path: str | os.PathLike,  # of the file; its folder is made where there is none
     write: Callable,          # takes a file open for binary writing
 ) -> None:
-    "Write a file whole or not at all; OSError naming it where that fails: what was there stays."
+    "Write a file whole or not at all; where that fails, OSError names it and what was there stays."
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with said_plainly(path, "what was there before is untouched"):
@@ -109,7 +109,7 @@ def read_sealed(
     kind: str,       # as it was written
     *versions: int,  # of the formats that the caller can read
 ) -> bytes:          # the body
-    "What `write_sealed` wrote. FileNotFoundError; ValueError for another kind, format, or damage."
+    "What `write_sealed` wrote; FileNotFoundError, ValueError for another kind, format or damage."
     if not Path(path).is_file(): raise FileNotFoundError(f"there is no {kind} at {path}")
     found = _unsealed(Path(path).read_bytes(), f"eod_exit_ppo {kind}, format ".encode())
     if found is None: raise ValueError(f"{path} is no {kind} of this package, or a part of one: "
@@ -226,7 +226,7 @@ def read_folder(
     kind: str,        # as it was written
     version: int,     # of the format that the caller can read, `about["format_version"]`
 ) -> dict:            # the list, every file in it checked
-    "The list that `write_folder` wrote; ValueError naming a file missing, damaged or another's."
+    "The list of `write_folder`; ValueError naming a file that is missing, damaged or another's."
     folder, name = Path(folder), f"{kind}.json"
     if not folder.is_dir(): raise FileNotFoundError(f"there is no folder {folder}")
     if not (folder / name).is_file():

@@ -25,7 +25,7 @@ def _reported(state: DayState, i, share, worth) -> DayState:
 # %% ../nbs/53_fills.ipynb #e-worth
 @patch
 def _worth(self: LiveDay, i, price, real) -> float:
-    "A fill's return, without a price the mark's, net of costs; ValueError if it can't be right."
+    "A fill's return; without a price the mark's, net of costs. ValueError if it can't be right."
     if price is None: return float(net_marks(self.panel)[0, self.exit_steps[i], i])
     if self.prior_close is None:
         raise ValueError("price says nothing without yesterday's: give LiveDay prior_close")
@@ -43,7 +43,7 @@ def _worth(self: LiveDay, i, price, real) -> float:
 def fill(
     self: LiveDay,
     ticker: str,
-    share: float = 1.0,          # of the morning's position; fills add up; 0: it was not filled
+    share: float = 1.0,          # of the morning's position; fills add up; 0: nothing was filled
     price: float | None = None,  # at which it was done, less fees; None: the mark, less costs
     *,
     real: bool = False,          # the price is right although it is far from the last quote
@@ -51,7 +51,7 @@ def fill(
     """Report what was really done: an order, part of one, none of it, or an exit by hand. The
     policy goes on with what is left. It confirms the orders of the snapshot.
 
-    Raises ValueError for unknown tickers, an impossible share or price, more than the position."""
+    Raises ValueError for an unknown ticker, an impossible share or price, or more than is left."""
     i, s = int(positions(self._index, "ticker", [ticker])[0]), self._state
     if self._panel.weights[0, i] == 0:
         raise ValueError(f"{ticker} has no weight: there is nothing to fill")
@@ -68,8 +68,8 @@ def fill(
 # %% ../nbs/53_fills.ipynb #e-trades
 @patch
 def trades(self: LiveDay) -> pd.DataFrame:
-    """One row per position, by ticker: the columns of `Exits.trades` by marks, while held with step
-    -1, time "" and the marks so far; share reported as closed, its mean return, payoff by fills."""
+    """One row per position, by ticker: the columns of `Exits.trades`, by marks (while held:
+    step -1, time "", mark so far); share reported as closed, its mean return, payoff by fills."""
     s, i = self._state, np.flatnonzero(self._panel.weights[0])
     table = Exits(self.panel, s.steps[None]).trades().set_axis(self.panel.tickers[i])
     table["time"] = table["time"].astype(object)
@@ -96,7 +96,7 @@ def confirm(self: LiveDay) -> None:
 # %% ../nbs/53_fills.ipynb #e-undo-undo
 @patch
 def undo(self: LiveDay) -> None:
-    "Take back the last snapshot. ValueError without one, or if an order is confirmed or filled."
+    "Take back the last snapshot. ValueError if there is none, or an order is confirmed or filled."
     if not self._past: raise ValueError("there is nothing to undo: no snapshot was decided")
     if self._state.confirmed: raise ValueError(
         f"the orders of {self.last} are confirmed: report what was not done with fill(ticker, 0)")

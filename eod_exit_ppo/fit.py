@@ -22,13 +22,13 @@ __all__ = ['FitAgent']
 # %% ../nbs/29_fit.ipynb #e-fit-agent
 @dataclass(frozen=True)
 class FitAgent:
-    "Fits the agent: training days and a seed to what it has learned. TypeError for a wrong config."
+    "Fits the agent: from training days and seed to a policy. TypeError if config is no PPOConfig."
     config: PPOConfig | None = None  # None: the default recipe
     device: str = "cpu"              # "cpu", "cuda" or "auto"
     features: str | FeatureSet | Callable | None = None  # None: those that the config names
     objective: Term | str | Callable | None = None  # what a day is worth; None: its payoff
     limits: Limits | None = None     # hard limits of the book
-    start: Callable | None = None    # fits the rule that the network adds to, as LeastSquaresMC.fit
+    start: Callable | None = None    # fits the rule to start from, such as LeastSquaresMC.fit
 
     def __post_init__(self):
         object.__setattr__(self, "objective", as_objective(self.objective))

@@ -78,8 +78,8 @@ def _pairs(panel, splitter):
     "The (train, test) pairs of a splitter, or a TypeError that says what is one."
     split = getattr(splitter, "split", None)
     if isinstance(splitter, (str, type)) or not (callable(split) or isinstance(splitter, Iterable)):
-        raise TypeError(f"splitter is {splitter!r}: give WalkForward(train=120, test=20), or what "
-                        "has split(panel)")
+        raise TypeError(f"splitter is {splitter!r}: give WalkForward(train=120, test=20), "
+                        "or what has split(panel)")
     for k, fold in enumerate(split(panel) if callable(split) else splitter):
         try: train, test = fold
         except (TypeError, ValueError):
@@ -94,7 +94,7 @@ def check_folds(
 ) -> list[tuple[np.ndarray, np.ndarray]]:  # positions of days, increasing
     """The folds of any splitter: every training day before every test day, no day tested twice.
 
-    Raises ValueError naming fold and days where that is not so; TypeError if it is no splitter."""
+    Raises ValueError naming fold and days where that is not so; TypeError for no splitter."""
     folds, tested = list(_pairs(panel, splitter)), {}
     for k, (train, test) in enumerate(folds):
         if train[-1] >= test[0]: raise ValueError(

@@ -35,7 +35,7 @@ def to_frame(self: IntradayPanel) -> pd.DataFrame:
 
 # %% ../nbs/06_frames.ipynb #e-codes
 def _axis_codes(df, name):
-    "Each row's place on an axis, and the axis: dates sorted, categories in order, others t2 < t10."
+    "Each row's place on an axis, and the axis: dates sorted, categories as given, else t2 < t10."
     col = df[name]
     if col.isna().any(): raise ValueError(f"{name} is missing in row {int(col.isna().argmax())}")
     if name == "date":

@@ -19,7 +19,7 @@ __all__ = ['Journal']
 
 # %% ../nbs/96_journal.ipynb #e-floats
 def _floats(x):
-    "Floats as JSON, each as short as it reads back the same, NaN as null; ten times json's pace."
+    "Floats as JSON, the shortest that read back the same, NaN as null; at ten times json's pace."
     import pyarrow as pa
     import pyarrow.compute as pc
     words = pc.fill_null(pa.array(x, pa.float64(), from_pandas=True).cast(pa.string()), "null")
@@ -135,7 +135,7 @@ def read(
     version: int,   # of the format that the caller can read
 ) -> tuple[Journal, list[dict]]:  # to go on with, and its events, each as it was given
     """A journal and what it says. A last line cut off by a killed process is left out with a
-    UserWarning. Raises FileNotFoundError, ValueError for another kind or format, or damage."""
+    UserWarning. Raises FileNotFoundError, and ValueError for another kind, format or damage."""
     if not (path := Path(path)).is_file(): raise FileNotFoundError(f"there is no {kind} at {path}")
     *lines, rest = path.read_bytes().split(b"\n")
     first, check = _first(path, kind, version, lines[0] if lines else b"")

@@ -20,13 +20,13 @@ __all__ = ['Layout']
 # %% ../nbs/41_layout.ipynb #e-layout
 @dataclass(frozen=True)
 class Layout:
-    "How tables of bars are written. ValueError or TypeError names the option that makes no sense."
-    columns: dict | None = None  # names to ours: {"Last": "close"}; default: usual ones in any case
+    "How tables of bars are written. Raises ValueError or TypeError naming the option at fault."
+    columns: dict | None = None  # names to ours: {"Last": "close"}; default: the usual, in any case
     tz: str | None = None        # of times without one; default: the exchange's, for date and time
     unit: str | None = None      # of times as numbers since 1970, in UTC: "s", "ms", "us" or "ns"
     format: str | None = None    # of text that is not ISO: "%d.%m.%Y %H:%M"; date and time: of both
     ticker: str | None = None    # "file": the file's name is the ticker; default: a column
-    on_blank: str = "refuse"     # or "skip": count, leave out blank or zero prices and empty files
+    on_blank: str = "refuse"     # or "skip": leave out but count blank or zero prices, empty files
     sep: str = ","               # what separates the columns of a text file
     decimal: str = "."           # what separates the decimals in a text file
     names: list | None = None    # the columns of text files without a header

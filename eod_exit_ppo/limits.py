@@ -22,8 +22,9 @@ __all__ = ['Limits', 'Book', 'Limited', 'ticker_rank', 'checked_limits', 'TakesL
 class Limits:
     """Hard limits of a book. `limits(policy)` is the policy under them.
 
-    A book outside `max_net` may only come nearer. The last snapshot is free: it closes the rest."""
-    max_net: float | None = None    # net exposure after exits, as a share of one side's capital
+    A book that starts outside `max_net` may only come nearer. The last snapshot is free: what is
+    left exits there."""
+    max_net: float | None = None    # net exposure after the exits, as a share of one side's capital
     max_share: float | None = None  # share of the book exited at one snapshot, both sides together
 
     def __post_init__(self):
@@ -57,7 +58,7 @@ class Book:
         self,
         t: int,
         wishes: torch.Tensor,  # (B, N) bool, where an exit is wished for
-        priority: torch.Tensor | None = None,  # (B, N) urgent first if not all fit; None: all alike
+        priority: torch.Tensor | None = None,  # (B, N) largest first if not all fit; None: alike
     ) -> torch.Tensor:         # (B, N) bool, what is exited now
         "Turn wishes into exits. What is still held after the last snapshot is closed there."
         exits = wishes & self.acting(t)
@@ -164,15 +165,15 @@ class Limited:
 
 # %% ../nbs/13_limits.ipynb #e-limited-ticker-rank
 def ticker_rank(panel: IntradayPanel) -> torch.Tensor:
-    "(N,) int64, each ticker's place in the alphabet: equals rank the same however columns stand."
+    "(N,) int64, each ticker's alphabetical place: equals rank the same however columns stand."
     return torch.from_numpy(np.argsort(np.argsort(panel.tickers, kind="stable"), kind="stable"))
 
 # %% ../nbs/13_limits.ipynb #e-takes
 def checked_limits(limits) -> Limits | None:
     "Limits, or None; TypeError for anything else."
     if limits is None or isinstance(limits, Limits): return limits
-    raise TypeError(f"limits is a {type(limits).__name__}: give Limits(max_net=..., "
-                    "max_share=...), or None")
+    raise TypeError(f"limits is a {type(limits).__name__}: "
+                    "give Limits(max_net=..., max_share=...), or None")
 
 class TakesLimits:
     "A policy that decides within limits of its own, as the learned one does."

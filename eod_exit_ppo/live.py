@@ -26,31 +26,31 @@ __all__ = ['LiveDay', 'replay']
 
 # %% ../nbs/52_live.ipynb #e-day
 class LiveDay:
-    """A book's day, decided snapshot by snapshot; it ends with what `policy.exit_steps` says of it.
+    """A day of one book, decided snapshot by snapshot; it ends at the exits of `policy.exit_steps`.
 
     A refused call changes nothing. Raises TypeError for a policy that cannot be asked,
     FileExistsError where `path` is taken, and ValueError for tickers, numbers, costs or times that
-    do not fit together. A UserWarning says where the day differs from those trained on."""
+    do not fit together. A UserWarning says where the day differs from the training days."""
 
     def __init__(
         self,
         policy,                    # with exit_probability(panel, held, t) or exit_steps(panel)
         tickers: Collection[str],  # (N,) the stocks, in the order of arrays
-        signals,                   # (N,) at the prior close: array, or Series or mapping by ticker
+        signals,                   # (N,) known at prior close: array, Series or mapping by ticker
         weights,                   # (N,) likewise, raw: positive is long, negative short
         *,
-        times: Collection[str],    # (T,) a full day's snapshots in order; the last is the close
+        times: Collection[str],    # (T,) all of a full day's snapshots in order, the close last
         prior_close=None,          # (N,) prices adjusted for splits; None: `decide` takes returns
         date=None,                 # the day, for messages and against a mix-up of files
         costs: np.ndarray | None = None,        # (2, N) as in the panel; None: those from training
-        universe=None,             # for features, like `halted` in `decide`; None: all with weight
+        universe=None,             # stocks that features see, as for `halted`; None: with a weight
         n_extra: int = 0,                       # K, further numbers per stock at each snapshot
         path: str | os.PathLike | None = None,  # of the journal, a line per call; None: not written
-        min_quoted: float = 0.5,                # of the held weight; less is pointed out
-        max_move: float | None = 0.3,           # a quote moving more is set aside; None: no limit
-        session=None,              # open and close, as ("09:30", "13:00"), or a calendar, as "XNYS"
-        tz: str | None = None,     # zone of times and session; `decide` needs it for times with one
-        draw: int | None = None,   # a seed: drawn as `policy.exit_steps(panel, draw)`; needs a date
+        min_quoted: float = 0.5,                # share of the held weight; less is pointed out
+        max_move: float | None = 0.3,           # quotes moving more are set aside; None: no limit
+        session=None,              # open and close, like ("09:30", "13:00"), or a calendar, "XNYS"
+        tz: str | None = None,     # zone of times and session; needed if `time` comes with a zone
+        draw: int | None = None,   # a seed: exits of `policy.exit_steps(panel, draw)`; needs a date
     ):
         if isinstance(policy, type) or not (hasattr(policy, "exit_steps")
                                             or hasattr(policy, "exit_probability")):
@@ -165,8 +165,8 @@ def _doubts(self: LiveDay, state: DayState, t, held) -> list[str]:
     time, (least, most), quoted = self.times[t], self._limits, ~np.isnan(state.returns[0, t])
     w, out = np.abs(self._panel.weights[0].astype(np.float64)) * held, []
     if state.odd.any(): out.append(
-        f"quotes of {state.odd.sum()} stocks at {time} are implausible, further than max_move="
-        f"{most:g} from the last quote or prior close, or all as at the snapshot before: "
+        f"quotes of {state.odd.sum()} stocks at {time} are implausible, further than "
+        f"max_move={most:g} from the last quote or prior close, or all as at the snapshot before: "
         f"{_some(self._index[state.odd])}: they are taken as not quoted; send the right list for "
         f"{time}, or name them in real= if they are right")
     if (share := w[quoted].sum() / max(w.sum(), 1e-300)) < least and w.any(): out.append(
@@ -199,7 +199,7 @@ def _between(self: LiveDay, last, t) -> list[str]:
 # %% ../nbs/52_live.ipynb #e-decided-anew
 @patch
 def _decided(self: LiveDay, t, base, heard, odd) -> DayState:
-    "The state after a snapshot was heard: as it is without news, else decided, or decided again."
+    "The state after a snapshot was heard: unchanged without news, else decided, or decided again."
     s, p = self._state, self._panel
     if t < s.last: refuse_other(p, s, t, heard, np.ones(p.N, bool))
     if t < s.last: return s
@@ -224,14 +224,14 @@ def decide(
     extra=None,   # (N, K) array, or DataFrame by ticker, where the day was made with n_extra=K
     skip: bool = False,  # go on, although no prices came for snapshots before this one
     dry: bool = False,   # answer, and change nothing
-    real=(),      # stocks whose quote is right though beyond max_move from the last: like `halted`
+    real=(),      # stocks whose quote is right although it moved more than max_move: like `halted`
 ) -> pd.DataFrame:
-    """What to exit now, a row per stock: weight, return, probability (NaN without one, or at the
+    """What to exit now, one row per stock: weight, return, probability (NaN without one and at the
     close), reason ("policy" or "close"). The same call gets the same answer; other numbers for the
     last snapshot correct it. UserWarnings name skipped snapshots and stocks with quotes set aside.
 
-    Raises ValueError for another day's time, a snapshot skipped or skipping others, other numbers
-    if an exit was given, unknown tickers, prices not above 0; TypeError for what is no number."""
+    Raises ValueError for another day's time, a snapshot that was skipped or skips others, other
+    numbers if an exit was given, unknown tickers, prices not above 0; TypeError for no number."""
     t, last = self._place(time), self._state.last
     base, time = self._base(t, skip), self.times[t]
     given, row = checked_returns(self._index, time, prices, returns, self.prior_close)
@@ -250,7 +250,7 @@ def decide(
 @patch
 def status(self: LiveDay) -> pd.DataFrame:
     """Every stock: state (held; not quoted, implausible or halted: held too; left; no weight),
-    weight, return (at exit or so far), last probability, and the snapshot at which it left."""
+    weight, return (at exit or so far), probability when last asked, snapshot at which it left."""
     s, p, t = self._state, self._panel, self._state.last
     w, state = p.weights[0], np.full(p.N, "held", object)
     if t >= 0:
@@ -384,8 +384,8 @@ def load(
 ) -> LiveDay:
     """A journal's day; it goes on where it was, writing to this file (set `path` to None to stop).
 
-    Raises FileNotFoundError; ValueError where it is damaged, another day's, or the policy now
-    decides otherwise; a UserWarning says that its last call was cut off before it answered."""
+    Raises FileNotFoundError without a file, ValueError for a damaged one, another day, or a policy
+    that decides otherwise; a UserWarning says that its last call was cut off before it answered."""
     journal, events = Journal.read(Path(path).absolute(), "live day", _FORMAT)
     if date is not None and (day := str(as_dates([date])[0])) != (have := events[0].get("date")):
         raise ValueError(f"{path} is the day {have}, not {day}: give the file of the day")

@@ -84,7 +84,7 @@ def progress_bar(
 # %% ../nbs/94_machine.ipynb #e-stopping
 @contextmanager
 def stopping(gently: bool):
-    "Ctrl-C and SIGTERM list what to raise instead of raising it; the second time they act at once."
+    "Ctrl-C and SIGTERM put what to raise into a list; the second time they act at once."
     asked, before = [], {}
     def handler(number, frame):
         signal.signal(number, before[number])

@@ -26,7 +26,7 @@ _all_ = [REASONS, Report, synthetic_bars]  # made in other rooms, and at home he
 
 # %% ../nbs/48_market.ipynb #e-visible
 def visible_at(bars, key):
-    "When each bar could first be seen (ms), its session's row, -1 for none, and if it lies in it."
+    "When each bar could be seen (ms), its session's row (-1 for none), and whether it lies in it."
     s, (day, _, ms) = bars.sessions, unpack_key(key)
     at = s.index.get_indexer(day)
     open_, close = s["open"].to_numpy()[at], s["close"].to_numpy()[at]
@@ -35,7 +35,7 @@ def visible_at(bars, key):
 
 # %% ../nbs/48_market.ipynb #e-gather
 def _all_marks(bars, rules):
-    "The marks of all blocks, the stock-days of dropped rows, the times at which any bar was seen."
+    "The marks of all blocks, stock-days of dropped rows, and times at which any bar was seen."
     found, clocks, lost, s = [], [], {"no price": bars.blank}, bars.sessions
     for key, price, dropped in bars.blocks():
         seen, at, inside = visible_at(bars, key)
@@ -290,10 +290,10 @@ def _entries(**tables):
 # %% ../nbs/48_market.ipynb #e-from-bars
 @takes_layout
 def from_bars(
-    bars,                       # table, file(s), folder: date and time or timestamp, ticker, close
-    signals,                    # table or file: date, ticker, signal; or wide: dates x tickers
-    weights=None,               # the same with weight, negative for short; default: the signals
-    snapshots="30min",          # a step from the open, or ["10:00", "12:00"]; the close comes last
+    bars,               # table, file(s) or folder: date and time (or timestamp), ticker, close
+    signals,            # date, ticker, signal or wide: dates as rows, tickers as columns; or a file
+    weights=None,       # the same with weight: positive long, negative short; default: the signals
+    snapshots="30min",  # a step from the open, or times: ["10:00", "12:00"]; the close comes last
     *,
     tz: str | None = None,      # zone of times without one; date and time default to the exchange's
     stamp: str | None = None,   # a bar's time is its "start" or "end"; default: "end", warns if odd
@@ -302,24 +302,24 @@ def from_bars(
     calendar: str | None = "XNYS",  # of exchange_calendars; None: the file's dates are the sessions
     session: tuple | None = None,   # open, close if calendar is None; default: ("09:30", "16:00")
     half_days: str = "drop",    # or "keep": no exit past the early close, the last bar is the close
-    cut_short: str = "drop",    # or "keep": the last bar of a day that breaks off is a prior close
-    no_volume: str = "drop",    # or "keep" bars without volume, where there is a column volume
+    cut_short: str = "drop",    # or "keep": a day cut short gives its last bar as a prior close
+    no_volume: str = "drop",    # or "keep": bars whose volume is 0 or missing are prices too
     max_stale: str = "15min",   # a price older than this is no price to trade at
     max_gap: float = 0.3,       # any larger move is taken for a split or error; None or inf: never
     gaps: str = "drop",         # or "keep" overnight moves beyond max_gap as real; they are listed
     jumps: str = "drop",        # or "keep" bars beyond max_gap from the price before, and list them
     list_gap: float = 0.15,     # overnight moves beyond this in the book are listed; None for none
-    min_bars: float = 0.5,      # leave out days with bars of less of the book (holes); 0 for none
+    min_bars: float = 0.5,      # leave out days (holes) on which less of the book has bars; 0: none
     min_quoted: float = 0.0,    # leave out days with less of the book quoted by the first snapshot
-    prior_close=None,           # date, ticker, prior_close (or wide): the close before; always wins
-    adjustments=None,           # date, ticker, factor (or wide) of closes before it; 1: a real move
-    dividends=None,             # date, ticker, dividend (or wide): cash per share, added on ex-date
-    close=None,                 # date, ticker, close (or wide): official; wins over the last bar
-    **layout,                   # of `Layout`: unit, format, ticker, on_blank, sep, decimal, names
+    prior_close=None,  # date, ticker, prior_close (or wide): the close before the date; wins always
+    adjustments=None,  # date, ticker, factor (or wide) for closes before that date; 1: a real move
+    dividends=None,    # date, ticker, dividend (or wide): cash per share, added to ex-date prices
+    close=None,        # date, ticker, close (or wide): official; wins over the day's last bar
+    **layout,          # of `Layout`: unit, format, ticker, on_blank, sep, decimal, names
 ) -> tuple[IntradayPanel, Report]:
     """A panel of what a book held from the prior close could see and do, and the fate of every row.
 
-    A signal or weight dated d is held over day d: it must be known by the last close *before* d.
+    A signal or weight dated d is held over day d: it must have been known at the close *before* d.
     Raises ValueError naming file, row and ticker for unreadable times, prices that are not positive
     and finite, one bar with two prices, missing columns; for settings that contradict each other;
     if no stock-day is left."""
@@ -363,10 +363,11 @@ def daily_closes(
     max_gap: float = 0.3,     # a move within the day that is taken for an error; None for none
     **layout,                 # as for `from_bars`
 ) -> pd.DataFrame:            # sessions x tickers float64, NaN without a bar; the last row is empty
-    """Each session's last bar in shares of the first day: divided by the factors up to its date.
+    """Each session's last bar in shares of the file's first day: divided by factors up to its date.
 
-    Row d changes with nothing after session d. Sessions that the file lacks are rows of NaN: a row
-    back is always the session before. With a calendar the last row is the next, for its signal."""
+    Row d changes with nothing that comes after session d. Sessions that the file lacks are rows of
+    NaN, so that one row back is always the previous session. With a calendar the last row is the
+    next session, for a signal dated then."""
     rules = Rules(np.array([DAY]), max_gap=gap_of(max_gap), **drop_or_keep(cut_short=cut_short))
     given = _entries(signals=pd.DataFrame(columns=["date", "ticker", "signal"]),
                      adjustments=adjustments, dividends=dividends, close=close)
@@ -384,7 +385,7 @@ def momentum(
     closes: pd.DataFrame,   # of `daily_closes`
     days: int = 20,         # sessions that the return covers
     skip: int = 1,          # latest sessions left out
-    max_gap: float = 0.3,   # a daily move taken for a split or error: no signal across; None: none
+    max_gap: float = 0.3,   # a larger daily move is a split or error: no signal across; None: none
 ) -> pd.DataFrame:          # the same shape; NaN where there is no signal
     "Past return, `skip` to `skip + days` sessions back. Row d uses closes before session d only."
     past = closes.shift(1 + whole_number("skip", skip))

@@ -52,7 +52,7 @@ class ExitHead(Head):
 
     @staticmethod
     def wish(chance, uniform=None):
-        "Whether an exit is wished for: drawn by numbers in [0, 1), or at a probability over 0.5."
+        "Whether an exit is wished for: drawn with numbers in [0, 1), or a chance over 0.5."
         return chance > (0.5 if uniform is None else uniform)
 
 # %% ../nbs/21_model.ipynb #e-value-head
@@ -67,7 +67,7 @@ HEADS = [ExitHead(), ValueHead()]  # in the order of the columns; one more is on
 def _linear_from(generator: torch.Generator) -> Callable[[int, int], nn.Linear]:
     "nn.Linear with its usual initial weights, drawn from `generator`, not from the global state."
     def linear(n_in, n_out):
-        layer, bound = nn.Linear(n_in, n_out, device="meta"), n_in**-0.5  # its shape, no weights
+        layer, bound = nn.Linear(n_in, n_out, device="meta"), n_in**-0.5  # a shape without weights
         def draw(*shape):
             first = torch.empty(shape, dtype=torch.float32)  # whatever torch's default is
             return nn.Parameter(first.uniform_(-bound, bound, generator=generator))
@@ -89,11 +89,11 @@ def check_width(
 
 # %% ../nbs/21_model.ipynb #e-net
 class ActorCritic(nn.Module):
-    "Book and stocks in, exit logits and a value out; hidden layers are Linear, BatchNorm1d, ReLU."
+    "An exit logit per stock and a value of the book; hidden layers: Linear, BatchNorm1d, ReLU."
     def __init__(
         self,
         stock_feat_dim: int,                       # F, features of a stock
-        context_dim: int,                          # C, features of the book, less the time progress
+        context_dim: int,                          # C, features of the book, without time progress
         hidden: int = 256,                         # H, width of every layer
         stock_value: bool = False,                 # a value per stock too, from its own embedding
         generator: torch.Generator | None = None,  # draws initial weights; None: torch's global one
@@ -194,7 +194,7 @@ def heads(self: ActorCritic) -> list[Head]:
 LONG_DAY = 13  # snapshots; on days of more, a fresh policy begins by holding
 
 def first_chance(given: float | None, panel) -> float | None:
-    "The first exit probability: as given, or 1 / T on long days; None: as the weights come."
+    "The initial exit probability: as given, or 1 / T on long days; None: as the weights come."
     return 1 / panel.T if given is None and panel is not None and panel.T > LONG_DAY else given
 
 def start_at(model: ActorCritic, chance: float) -> None:
@@ -228,7 +228,9 @@ class StartRule:
         return cls(start, unit, scale)
 
     def logits(self, panel: IntradayPanel) -> np.ndarray:
-        "(D, T, N) float64, within +-30. ValueError for an advantage of another shape or with NaN."
+        """(D, T, N) float64, within +-30.
+
+        Raises ValueError for an advantage of another shape or with NaN."""
         advantage = np.asarray(self.rule.advantage(panel), np.float64)
         if advantage.shape != panel.shape or np.isnan(advantage).any(): raise ValueError(
             f"start: {type(self.rule).__name__}.advantage gives shape {advantage.shape} with "
@@ -243,7 +245,7 @@ def refresh_statistics(
     context: torch.Tensor,  # (S, C+1)
     momentum: float = 1.0,  # share of the new statistics in the mixture with the old
 ) -> None:
-    """One pass in training mode, then evaluation: the statistics are this data's until the next.
+    """One pass in training mode, then evaluation mode with the running statistics of this data.
 
     A layer that fewer than two rows reach keeps the statistics it has."""
     for m in model.modules():
@@ -261,7 +263,7 @@ def fold(
     fc: nn.Linear,       # y = W x + b
     bn: nn.BatchNorm1d,  # its statistics frozen
 ) -> tuple[torch.Tensor, torch.Tensor]:  # W' and b' of the one affine map that is both
-    "Linear, then BatchNorm with frozen statistics, is a Linear; differentiable in all parameters."
+    "A Linear and a frozen BatchNorm after it as one Linear, differentiable in all parameters."
     scale = bn.weight * torch.rsqrt(bn.running_var + bn.eps)
     return fc.weight * scale[:, None], (fc.bias - bn.running_mean) * scale + bn.bias
 
@@ -307,8 +309,8 @@ def fold_model(
     return FoldedNet(
         ctx1=fold(model.ctx_fc1, model.ctx_bn1), ctx2=fold(model.ctx_fc2, model.ctx_bn2),
         v1=fold(model.v_fc1, model.v_bn1), v2=(model.v_fc2.weight, model.v_fc2.bias),
-        book=(w1[:, model.stock_feat_dim:], b1), own=w1[:, :model.stock_feat_dim].t(), w2=w2.t(),
-        b2=b2, w_head=torch.cat([h.weight for h in heads]).t(),
+        book=(w1[:, model.stock_feat_dim:], b1), own=w1[:, :model.stock_feat_dim].t(),
+        w2=w2.t(), b2=b2, w_head=torch.cat([h.weight for h in heads]).t(),
         b_head=torch.cat([h.bias for h in heads]), names=tuple(h.name for h in model.heads))
 
 # %% ../nbs/21_model.ipynb #e-rowheads

@@ -55,7 +55,7 @@ def credit(
     x: torch.Tensor,  # (B, T, N) shares exited
     days,             # B days
 ) -> torch.Tensor:    # (B, T, N), return per unit of capital; 0 where the weight is 0
-    "What one more unit of capital exited there brings, given the others: the slope in x, over |w|."
+    "What one more unit exited there would bring, given the other exits: the slope in x, over |w|."
     x = x.detach().requires_grad_()
     (slope,) = torch.autograd.grad(self.value(x, days).sum(), x)
     w = days.weight.abs()[:, None]
@@ -124,13 +124,15 @@ class Objective(Term):
     def __call__(self, exits): return self._sum("__call__", exits)
 
     def __repr__(self):
-        def one(c, term): return (f"{'-' if c < 0 else '+'} "
-                                  f"{'' if abs(c) == 1 else f'{short(abs(c))} * '}{term!r}")
+        def one(c, term):
+            return f"{'-' if c < 0 else '+'} {'' if abs(c) == 1 else f'{short(abs(c))} * '}{term!r}"
         return " ".join(one(c, term) for c, term in self.parts).removeprefix("+ ")
 
 # %% ../nbs/04_objective.ipynb #e-checked
 def checked(name: str, worth, x: torch.Tensor) -> torch.Tensor:
-    "What a term gave for x (B, T, N), if (B,), finite and differentiable; else an error naming it."
+    """What a term gave for the shares x (B, T, N): a tensor (B,), finite and differentiable in x.
+
+    Raises TypeError if it is no tensor, ValueError if it lacks the rest; both name the term."""
     if not isinstance(worth, torch.Tensor):
         raise TypeError(f"the term {name} gives a {type(worth).__name__}: "
                         "give a torch tensor, one number per day")
@@ -147,7 +149,7 @@ def checked(name: str, worth, x: torch.Tensor) -> torch.Tensor:
 # %% ../nbs/04_objective.ipynb #e-algebra
 @dataclass(frozen=True)
 class Own(Term):
-    "A function of one's own, `(x, days) -> (B,)` in torch, as a term. Raises what `checked` does."
+    "A function of one's own, `(x, days) -> (B,)` in torch, as a term. Raises as `checked` does."
     function: Callable
 
     def value(self, x, days): return checked(repr(self), self.function(x, days), x)
@@ -241,8 +243,8 @@ def payoff(
 ) -> np.ndarray:             # (D,) float64, one payoff per day, as a share of one side's capital
     """The day's payoff after costs: weight times return at exit, less its cost, summed over stocks.
 
-    A stock that is closed without a quote counts at its last mark. Raises what `Exits.of` raises,
-    and ValueError for costs that make no sense."""
+    A stock that is closed without a quote counts at its last mark. A table of costs has the columns
+    early and close. Raises what `Exits.of` raises, and ValueError for costs that make no sense."""
     if cost_bps is not None: panel = panel.with_costs(*_early_close(cost_bps))
     return Exits.of(panel, exit_steps).payoff()
 

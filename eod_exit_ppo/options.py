@@ -81,15 +81,15 @@ Names = option(str | None, "Columns of text files without a header, like date,ti
 TickerFrom = option(str | None, "file: the file's name is the ticker.  [default: a column]")
 Sep = option(str, "What separates the columns of a text file.")
 Decimal = option(str, "What separates the decimals in a text file.")
-OnBlank = option(str, "refuse, or skip: rows without a price and empty files are counted, left "
-                 "out.")
+OnBlank = option(str, "refuse, or skip: rows without a price and empty files are counted, "
+                 "left out.")
 Weights = option(Path | None, "The same with weight: positive long, negative short.  "
                  "[default: the signals]")
 PriorClose = option(Path | None, "File with date, ticker, prior_close, which wins over the bars.")
 Adjustments = option(Path | None, "File with date, ticker, factor: splits; closes before that "
                      "date are multiplied by it; 1: a move is real.")
-Dividends = option(Path | None, "File with date, ticker, dividend: cash per share, of that "
-                   "ex-date.")
+Dividends = option(Path | None, "File with date, ticker, dividend: cash per share, "
+                   "of that ex-date.")
 OfficialClose = option(Path | None, "File with date, ticker, close: official closes, which win "
                        "over the last bar.")
 
@@ -105,8 +105,8 @@ TimeFormat = option(str | None, "Format of times in text that is not ISO, like '
 Calendar = option(str, "Exchange calendar that knows the sessions; none: the dates of the file.")
 Session = option(str | None, "Open and close with --calendar none.  [default: 09:30,16:00]")
 HalfDays = option(str, "drop, or keep: no exit after the early close.")
-CutShort = option(str, "drop, or keep the last bar of a day that breaks off as the next prior "
-                  "close.")
+CutShort = option(str, "drop, or keep the last bar of a day that breaks off as the "
+                  "next prior close.")
 
 # %% ../nbs/62_options.ipynb #e-of-prices
 MaxStale = option(str, "A price older than this is no price to trade at.")
@@ -116,16 +116,16 @@ Jumps = option(str, "drop, or keep bars beyond --max-gap from the price before."
 ListGap = option(float, "Overnight moves beyond this that stay are listed; inf for none.")
 NoVolume = option(str, "drop, or keep bars of volume 0 as prices, where there is a column volume.")
 MinBars = option(float, "Leave out days on which less of the book has any bar; 0 for none.")
-MinQuoted = option(float, "Leave out days on which less of the book has a price by the first "
-                   "snapshot.")
+MinQuoted = option(float, "Leave out days on which less of the book has a price by the "
+                   "first snapshot.")
 
 # %% ../nbs/62_options.ipynb #e-goal
 Objective = option(str | None, "What a day is worth, like 'payoff - impact(0.03)'; terms: payoff, "
                    "impact, neutrality, risk, exponential_utility.  [default: payoff]")
-MaxNet = option(float | None, "Most net exposure after the exits of a snapshot, as a share of one "
-                "side.", min=0)
-MaxShare = option(float | None, "Most of the book that is exited at one snapshot, as a share of "
-                  "it.", min=0)
+MaxNet = option(float | None, "Most net exposure after the exits of a snapshot, as a share of "
+                "one side.", min=0)
+MaxShare = option(float | None, "Most of the book that is exited at one snapshot, "
+                  "as a share of it.", min=0)
 
 # %% ../nbs/62_options.ipynb #e-start
 class Start(str, Enum):

@@ -96,8 +96,8 @@ class _Requests(HTMLParser):
         for name, value in attrs:
             value = (value or "").strip()
             if name == "style": self._look(value)
-            loads = name in ("src", "srcset", "poster", "background") or (
-                name == "data" and tag == "object")
+            loads = (name in ("src", "srcset", "poster", "background")
+                     or name == "data" and tag == "object")
             loads |= name in ("href", "xlink:href") and tag not in ("a", "area")
             if loads and value and not value.startswith(("data:", "#")): self.found.append(value)
 

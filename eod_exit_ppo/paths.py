@@ -55,7 +55,7 @@ def brownian_bridge(
 def exact_bridge(
     T: int = 13,         # dates 1/T, 2/T, ..., 1
     points: int = 2001,  # of the grid from -4 to 4
-) -> tuple[float, np.ndarray]:  # value of the best rule; boundary (T-1,): stop above it
+) -> tuple[float, np.ndarray]:  # value of the best rule; the boundary (T-1,), above which to stop
     "What stopping a Brownian bridge is worth and when to stop it, by backward induction on a grid."
     b, C, boundary = np.linspace(-4, 4, points), np.zeros(points), np.zeros(max(T - 1, 0))
     z, p = np.polynomial.hermite_e.hermegauss(101)
@@ -86,7 +86,7 @@ def stopping_panel(
     payoffs: np.ndarray,               # (n_paths, T) what stopping pays at each date
     state: np.ndarray | None = None,   # (n_paths, T, K) what may be looked at besides, or None
 ) -> IntradayPanel:                    # n_paths days of T snapshots of one stock of weight 1
-    "Any stopping problem as a panel: a path is a day, the payoff the return, the state is `extra`."
+    "Any stopping problem as a panel: a path is a day, the payoff the return, the state `extra`."
     ones = np.ones((len(payoffs), 1), np.float32)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "the book lacks a side", UserWarning)

@@ -31,7 +31,7 @@ def draw_book(ax, paths, steps, colour) -> None:
 
 # %% ../nbs/37_play.ipynb #e-draw-held
 def draw_held(ax, held, w) -> None:
-    "Bars: what sides hold (%) at the prior close and after each snapshot's exits; net as a line."
+    "Bars of what each side holds (%) at the prior close and after each snapshot; net as a line."
     x, net = np.arange(-1, len(held["net"])), np.append(0, held["net"])
     for side, first in (("long", (w > 0).any()), ("short", -(w < 0).any().astype(int))):
         ax.bar(x, 100 * np.append(first, held[side]), color=COLOURS[side], label=side)
@@ -56,8 +56,9 @@ def plot_book(
         raise ValueError(f"until is {until}: give a snapshot from 0 to {panel.T - 1}")
     one, steps = panel[day], steps_of_day(panel, exit_steps, day)
     w, held = one.weights[0], Exits(one, steps[None]).exposure()
-    if axes is None: axes = plt.subplots(2, figsize=(7, 5), layout="constrained", sharex=True,
-                                         height_ratios=(2, 1))[1]
+    if axes is None:
+        axes = plt.subplots(2, figsize=(7, 5), layout="constrained", sharex=True,
+                            height_ratios=(2, 1))[1]
     paths = 100 * np.vstack([np.zeros((1, panel.N)), one.marks()[0]])[:last + 2]
     for side, of in (("long", w > 0), ("short", w < 0)):
         draw_book(axes[0], paths[:, of].T, steps[of], COLOURS[side])
@@ -96,8 +97,10 @@ def play(
     self: IntradayPanel,
     day: int = 0,     # position of the day
     exit_steps=None,  # a policy or exit steps, for all days of the panel; default: holding
-):                    # in notebooks with ipywidgets a slider on `plot_book`; else Axes to the close
-    "A day of the book, by snapshot: paths, exits and net exposure. Raises what `plot_book` raises."
+):                    # in notebooks with ipywidgets a slider over `plot_book`; else its Axes
+    """A day of the whole book, snapshot by snapshot: paths, exits and net exposure.
+
+    Raises what `plot_book` raises."""
     steps = steps_of_day(self, Hold() if exit_steps is None else exit_steps, day)[None]
     one, widgets = self[day], widgets_here()
     if widgets is None: return plot_book(one, steps)

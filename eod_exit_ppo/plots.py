@@ -35,7 +35,7 @@ def spread_out(n: int, most: int) -> list[int]:
 
 # %% ../nbs/32_plots.ipynb #e-spread-out-snapshot-ticks
 def snapshot_ticks(ax, names, first: int = 0) -> None:
-    "Names of snapshots below the axis, from position `first` on: those with room, the last always."
+    "Names of snapshots below the axis, from position `first` on: those that fit, the last always."
     longest = max(len(str(name).split("\n")[0]) for name in names)
     shown = spread_out(len(names), 50 // (longest + 2))
     ax.set_xticks(range(first, first + len(names)), minor=True)
@@ -67,7 +67,7 @@ def _spread_of_positions(one, most=12):
 
 # %% ../nbs/32_plots.ipynb #e-path
 def _draw_path(ax, path, stop, colour):
-    "A path since the prior close: strong up to its exit, a dot there if reached, and then faint."
+    "A path since the prior close: strong up to its exit, a dot there if it is reached, then faint."
     x = np.arange(-1, len(path) - 1)
     ax.plot(x, path, color=colour, lw=0.8, alpha=0.3)
     ax.plot(x[:stop + 2], path[:stop + 2], color=colour, lw=1.3)
@@ -186,8 +186,9 @@ def plot_hazard(
     top = max(1, np.nanmax(h))
     image = ax.imshow(h, cmap="cividis", aspect="auto", vmin=0, vmax=top)
     for (t, g), v in np.ndenumerate(h if h.size <= 150 else h[:0]):
-        if np.isfinite(v): ax.text(g, t, f"{v:.0f}", ha="center", va="center", fontsize=8,
-                                   color="wk"[int(v > top / 2)])
+        if np.isfinite(v):
+            ax.text(g, t, f"{v:.0f}", ha="center", va="center", fontsize=8,
+                    color="wk"[int(v > top / 2)])
     ax.set(title="Of those still held, how many exit (%)", ylabel="snapshot",
            xlabel=f"the day's positions by signal, lowest to highest, in {groups} groups")
     ax.set_xticks(range(groups), range(1, groups + 1))
@@ -201,7 +202,7 @@ def plot_exposure(
     panel: IntradayPanel,  # D days
     ax=None,               # Axes to draw on; default: new ones
 ):                         # Axes
-    "What is still held after each snapshot (% of a side's capital): mean of days, range of net."
+    "What is held after each snapshot (% of a side's capital): mean of the days, range of net."
     held, ax, x = Exits.of(panel, policy).exposure(), axes_or_new(ax), np.arange(panel.T)
     for side in ("long", "short"):
         ax.plot(x, 100 * held[side].mean(0), "o-", ms=4, color=COLOURS[side], label=side)
@@ -222,7 +223,7 @@ def plot_turnover(
     panel: IntradayPanel,  # D days
     ax=None,               # Axes to draw on; default: new ones
 ):                         # Axes
-    "The share of the book exited at each snapshot, in percent: mean of days, and nine days of ten."
+    "The share of the book exited at each snapshot, in percent: the mean, and nine days of ten."
     sold, ax, x = 100 * exit_shares(Exits.of(panel, policy)), axes_or_new(ax), np.arange(panel.T)
     low, high = np.quantile(sold, [0.05, 0.95], axis=0)
     ax.fill_between(x, low, high, color=COLOURS["hold"], alpha=0.35, lw=0, label="nine days of ten")
@@ -295,7 +296,7 @@ def plot_boundary(
     name: str = "learned", # what to call the policy
     ax=None,               # Axes to draw on; default: new ones
 ):                         # Axes
-    "The exit boundary of each snapshot that the policy shows (dots), over the exact one (lines)."
+    "The exit boundary that the policy shows at each snapshot (dots), over the exact one (lines)."
     held, known = _positions(panel), optimum is not None
     u = (np.sign(panel.weights) * panel.signals)[held]
     edges = _signal_edges(u, bins)
@@ -317,10 +318,11 @@ def plot_boundary(
 
 # %% ../nbs/32_plots.ipynb #e-plot
 WORTHS = ("payoff", "eval_payoff", "objective", "held_out")  # metrics that are shares of capital
+
 def plot_history(
     agent: FactorizedPPOEOD,  # trained for an epoch or more
 ):                            # a dict: the matplotlib Axes of each metric
-    "Every logged metric by epoch; the agent's objective, and holding on evaluation days as a line."
+    "Every logged metric and the objective by epoch; holding on the evaluation days as a line."
     import matplotlib.pyplot as plt
     history, small = agent.history, [m for m in METRICS if m not in WORTHS]
     if not len(history): raise ValueError("there is no history yet: train the agent first")

@@ -38,7 +38,7 @@ def not_finite(model) -> str:
 
 # %% ../nbs/25_policy.ipynb #e-policy
 class LearnedPolicy(TakesLimits):
-    """What an agent has learned, frozen; float64, so that a day is decided alone as among others.
+    """What an agent learned, frozen; in float64, so that a day alone is decided as among others.
 
     Raises ValueError for a network that is not finite: it would hold everything and say nothing."""
 
@@ -50,7 +50,7 @@ class LearnedPolicy(TakesLimits):
         start: StartRule | None = None,  # the rule that the network adds to
         limits: Limits | None = None,    # of the book, while it decides
         context: dict | None = None,     # what it was trained on, see 08_context
-        balance: float = 0.0,            # how strongly exits answer to the net left, see 14_balance
+        balance: float = 0.0,            # how exits answer to the net they leave, see 14_balance
     ):
         if broken := not_finite(model):
             raise ValueError(f"{broken}, so it cannot decide: load an earlier checkpoint")
@@ -116,10 +116,10 @@ def exit_probability(
     held: np.ndarray,      # (N,) bool, the stocks that have not been exited
     t: int,                # the snapshot that has just been quoted, 0..T-1
     draw: int | None = None,  # as in `exit_steps`; it matters only where exits answer to each other
-) -> np.ndarray:           # (N,) float64, 0 where not held, not tradable, no weight, or t = T-1
-    """Exit probabilities now: over 0.5 is an exit, and a day decided so ends as in `exit_steps`.
+) -> np.ndarray:           # (N,) float64, 0 if not held, not tradable, without weight, or at T-1
+    """Exit probabilities now: exit where one is over 0.5, and the day ends as in `exit_steps`.
 
-    Raises ValueError for more than one day, a missing snapshot, or a mask of another shape."""
+    Raises ValueError for several days, a snapshot not in 0..T-1, or a mask of another shape."""
     held = np.asarray(held)
     if panel.D != 1:
         raise ValueError(f"the panel has {panel.D} days: give the one that is decided, panel[i]")

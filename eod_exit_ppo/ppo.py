@@ -213,10 +213,10 @@ def ppo_update(
     config: PPOConfig,
     generator: torch.Generator,  # shuffles the steps
     ent_coef: float | None = None,  # None: config.ent_coef
-) -> dict[str, float]:           # approx_kl, clipfrac, pi_loss, v_loss, grad_norm
-    """Several passes over a rollout in shuffled minibatches of steps; returns means over them.
+) -> dict[str, float]:           # approx_kl, clipfrac, pi_loss, v_loss, grad_norm; or empty
+    """Passes over a rollout in shuffled minibatches of steps; returns means over all minibatches.
 
-    Empty if no step can teach anything. Raises FloatingPointError, as `minibatch_step` does."""
+    Returns {} if no step can teach anything. Raises FloatingPointError as `minibatch_step` does."""
     config, ent_coef = (config.of_days(ro.shape[0]),
                         config.ent_coef if ent_coef is None else ent_coef)
     usable, done = torch.arange(len(ro.context), device=ro.stock.device), []

@@ -50,7 +50,7 @@ def drop_or_keep(**options):
 
 # %% ../nbs/46_prices.ipynb #e-believed
 def believed(stock_day, price, max_gap):
-    "Whether each bar is within max_gap of its stock-day's last that is, and of the bar before it."
+    "Whether each bar is within max_gap of its stock-day's last good one, and of the bar before it."
     with np.errstate(over="ignore"): near = np.abs(price[1:] / price[:-1] - 1) <= max_gap
     same, ok = stock_day[1:] == stock_day[:-1], np.ones(len(price), bool)
     jumps = np.flatnonzero(same & ~near) + 1
@@ -94,8 +94,8 @@ def marks_of(stock_day, seen, price, session, rules):
     jump = pd.Series(odd, stock_day[odd]).groupby(level=0).agg(["size", "first"])
     found = dict(bars=end - start, first=price[start], seen=seen[start], until=seen[end - 1],
                  last=price[_last_true(good | steady, end)], base=price[_last_true(ok, end)])
-    found = pd.DataFrame(found, stock_day[start]).assign(jumps=jump["size"], odd="").fillna(
-        {"jumps": 0})
+    found = (pd.DataFrame(found, stock_day[start])
+             .assign(jumps=jump["size"], odd="").fillna({"jumps": 0}))
     found.loc[jump.index, "odd"] = [f"x {price[i] / price[i - 1]:.4g} at {clock_label(seen[i])}"
                                     for i in jump["first"]]
     return found, marks, fresh

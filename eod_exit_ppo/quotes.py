@@ -27,7 +27,7 @@ def since_prior(
 
 # %% ../nbs/51_quotes.ipynb #e-positions
 def positions(index, name, labels):
-    "(M,) int, the place of each label in the book; ValueError for one unknown or there twice."
+    "(M,) int, each label's place in the book; ValueError for one that is unknown or there twice."
     labels = pd.Index(labels).to_flat_index()
     at = index.get_indexer(labels)
     if (at < 0).any():  # tickers are text
@@ -86,7 +86,7 @@ def flags(index, name, given):
 
 # %% ../nbs/51_quotes.ipynb #e-closes
 def checked_closes(index, given, weights):
-    "(N,) float64 prior closes; ValueError for one that is no price, or missing despite a weight."
+    "(N,) float64 prior closes; ValueError if one is no price, or a stock with a weight has none."
     x = numbers(index, "prior_close", given)
     bad = ~(np.isfinite(x) & (x > 0)) & ~(np.isnan(x) & (weights == 0))
     if not bad.any(): return read_only(x)
@@ -170,7 +170,7 @@ def zone_of(tz: str | None):
 
 # %% ../nbs/51_quotes.ipynb #e-label-time-label
 def time_label(time, zone, date) -> str:
-    "A snapshot's name for a time; ValueError for another day's, or in a zone while there is none."
+    "A time as snapshots are called; ValueError for another day's, or if it or the day has no zone."
     if not isinstance(time, datetime): return str(time).strip()
     if time.tzinfo is None or zone is None: raise ValueError(
         f"time is {time}, and {'it has no zone' if time.tzinfo is None else 'the day has none'}: "

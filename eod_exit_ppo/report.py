@@ -136,7 +136,7 @@ def objective_table(
 
 # %% ../nbs/61_report.ipynb #e-worth
 def worth(run: Judged) -> Html:
-    "The days' worth by the objective, as a piece of the page; nothing where that is the payoff."
+    "What the days were worth by the objective, as a piece of the page; nothing for the payoff."
     try: table = objective_table(run)
     except ValueError: table = html.escape(
         f"The policy was trained on {run.about['objective']}, a function of one's own, and is "
@@ -164,7 +164,7 @@ def trading_table(
 # %% ../nbs/61_report.ipynb #e-monthly
 def monthly_table(
     run: Judged,
-) -> pd.DataFrame:  # per month and for all: days, hold, policy, gain (%), days with a gain (%)
+) -> pd.DataFrame:  # a row per month and for all: days, hold, policy, gain, days with a gain (%)
     "What was earned in each month."
     P = 100 * daily_payoffs({"hold": run.policies["hold"], "policy": run.exits}, run.panel)
     dated = P.index.dtype.kind == "M"
@@ -310,8 +310,8 @@ def _tools():
     "The modules that run and print a notebook, or an error that says how to get them."
     try: import ipykernel, jupyter_client, nbclient, nbconvert, nbformat  # noqa: F401
     except ModuleNotFoundError as error: raise ModuleNotFoundError(
-        f"a report needs {error.name}, which this Python does not have: pip install "
-        "eod_exit_ppo[report]", name=error.name) from None
+        f"a report needs {error.name}, which this Python does not have: "
+        "pip install eod_exit_ppo[report]", name=error.name) from None
     return nbclient, nbconvert, nbformat
 
 # %% ../nbs/61_report.ipynb #e-filled
@@ -363,7 +363,7 @@ def _execute(nb, name):
 
 # %% ../nbs/61_report.ipynb #e-run-notebook-take-stderr
 def _take_stderr(nb):
-    "What the cells wrote to stderr, taken out of their outputs: for the maker, not for the reader."
+    "What cells wrote to stderr, taken from their outputs: for the report's maker, not its reader."
     said = []
     for cell in nb.cells:
         if cell.cell_type != "code": continue

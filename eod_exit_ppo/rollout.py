@@ -48,10 +48,10 @@ class Days:
         features: FeatureSet,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,  # of the features; decisions are taken in float64
-        t: int | None = None,                # this one's features throughout; None: each its own
+        t: int | None = None,                # all get this snapshot's features; None: each its own
         start: StartRule | None = None,      # a rule that the network adds to
     ) -> Days:
-        "Features, masks, weights and marks of a panel's days; in bfloat16 only stocks' features."
+        "Features, masks, weights and marks of a panel's days; bfloat16 is for stock features only."
         stock, context = features(panel) if t is None else features.at(panel, t)
         def tensor(a):  # shared where torch allows it: nothing writes into it
             return torch.from_numpy(
@@ -131,11 +131,12 @@ def chunk_rows(
 
 # %% ../nbs/22_rollout.ipynb #e-onehot
 def at_step(
-    step: torch.Tensor,     # (R,) int
-    first: int, last: int,  # exclusive
+    step: torch.Tensor,  # (R,) int
+    first: int,
+    last: int,           # exclusive
     dtype: torch.dtype,
-    widest: int = 32,       # one-hot up to so many steps
-) -> torch.Tensor:          # (R, last - first) one-hot, or (R,) int
+    widest: int = 32,    # one-hot up to so many steps
+) -> torch.Tensor:       # (R, last - first) one-hot, or (R,) int
     "The step in first..last-1 that each row belongs to, one-hot or as positions, for `row_heads`."
     if last - first > widest: return step - first
     hot = torch.zeros(len(step), last - first, dtype=dtype, device=step.device)
@@ -166,7 +167,7 @@ class Step(NamedTuple):
     cell: torch.Tensor       # (R,) int, places in (B, N) of the stocks that could act
     stock: torch.Tensor      # (R, F)
     out: torch.Tensor        # (R, K) the heads side by side, the start added
-    start: torch.Tensor | None  # (R,) logits to add to: a rule's, and the answer to the net
+    start: torch.Tensor | None  # (R,) added logits: a rule's, and the answer to the net
     wishes: torch.Tensor     # (R,) bool, what was wished for
     exits: torch.Tensor      # (R,) bool, what is exited
 
@@ -179,10 +180,11 @@ def _check_widths(net, days):
 
 # %% ../nbs/22_rollout.ipynb #e-walk-on
 def walk(
-    net: FoldedNet, days: Days,
+    net: FoldedNet,
+    days: Days,
     book: Book,              # of these days, in their current state
-    uniform: Callable[[int], torch.Tensor] | None = None,  # t -> (B, N) draws, [0, 1); None: greedy
-    sampled: Callable[[int], torch.Tensor] | None = None,  # t -> (B, N) bool, may act; None: all
+    uniform: Callable[[int], torch.Tensor] | None = None,  # t -> (B, N) in [0, 1); None: greedy
+    sampled: Callable[[int], torch.Tensor] | None = None,  # t -> (B, N) bool: may act; None: all
     balance: float = 0.0,    # how strongly exits answer to the net exposure that they leave
 ) -> Iterator[Step]:
     "All days in lockstep: what was seen and decided at each snapshot. ValueError for wrong widths."
@@ -223,7 +225,7 @@ class Rollout:
     stock_value: torch.Tensor | None  # (R,) value of each stock, if the network has one
     exit_step: torch.Tensor  # (B, N) int
     days: Days
-    start: torch.Tensor | None = None  # (R,) logits to add to: a rule's, and the answer to the net
+    start: torch.Tensor | None = None  # (R,) added logits: a rule's, and the answer to the net
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -307,7 +309,7 @@ def sub_books(
     size: int | None,            # so many stocks of each; None, or N or more: the days as they are
     generator: torch.Generator,  # draws them, without replacement
 ) -> Days:                       # B days of `size` stocks
-    "A book of some stocks of each day, weights normalized again; ValueError for a size below 1."
+    "A book of some stocks of each day, its weights normalized anew; ValueError for a size below 1."
     if size is None or size >= days.weight.shape[1]: return days
     if size < 1: raise ValueError(f"stock_subsample is {size}: give at least 1, or None for all")
     keys = torch.rand(days.weight.shape, dtype=torch.float32, generator=generator,
@@ -328,9 +330,9 @@ def rollout(
     net: FoldedNet,
     days: Days,                          # B days
     generator: torch.Generator,          # draws the subsamples and the actions
-    stock_subsample: int | None = None,  # only so many stocks, drawn at each step, act; None: all
+    stock_subsample: int | None = None,  # so many stocks, drawn at each step, may act; None: all
     limits: Limits | None = None,        # of the book: the wish is the action, what fits is exited
-    balance: float = 0.0,                # how strongly exits answer to the net that they leave
+    balance: float = 0.0,                # how strongly exits answer to the net exposure they leave
 ) -> Rollout:
     "Simulate days in lockstep, each exit a Bernoulli draw; ValueError for an empty subsample."
     if stock_subsample is not None and stock_subsample < 1: raise ValueError(
@@ -363,10 +365,10 @@ def greedy_exits(
     net: FoldedNet,
     days: Days,     # B days
     limits: Limits | None = None,
-    uniform: Callable[[int], torch.Tensor] | None = None,  # t -> (B, N) draws, [0, 1); None: greedy
+    uniform: Callable[[int], torch.Tensor] | None = None,  # t -> (B, N) in [0, 1); None: greedy
     balance: float = 0.0,  # how strongly exits answer to the net exposure that they leave
 ) -> torch.Tensor:  # (B, N) int64
-    "Exit where the head wishes, at a probability over 0.5 or by chance; what is held exits at T-1."
+    "Exit at a probability over 0.5, or by chance; what is still held exits at T-1."
     book = Book(days.may_act, None, limits, days.weight, days.rank)
     for _ in walk(net, days, book, uniform, None, balance): pass
     return book.exit_step

@@ -31,15 +31,15 @@ __all__ = ['BASELINES', 'RUN_FILES', 'read_panel', 'charge', 'costs_said', 'best
 
 # %% ../nbs/60_runs.ipynb #e-read-panel
 def read_panel(
-    path: Path,      # a folder of `IntradayPanel.save`, or a table by day, snapshot and stock
+    path: Path,      # folder of `IntradayPanel.save`, or table: one row per day, snapshot and stock
 ) -> IntradayPanel:
-    "The panel in a folder or file; errors of `read_table`, `IntradayPanel.load` and `from_frame`."
+    "The panel in a folder or file. Raises as `read_table`, `IntradayPanel.load`, `from_frame` do."
     return (IntradayPanel.load(path) if Path(path).is_dir()
             else IntradayPanel.from_frame(read_table(path)))
 
 # %% ../nbs/60_runs.ipynb #e-by-ticker
 def table_by_ticker(name: str, path: Path, *columns: str) -> pd.DataFrame:
-    "A file by ticker, as text; ValueError naming argument and file for what it lacks or has twice."
+    "A file with these columns, by ticker as text; ValueError naming what it lacks or has twice."
     table, file = read_table(path), f"{name}: {Path(path).name}"
     lacking = [c for c in ("ticker", *columns) if c not in table]
     if lacking: raise ValueError(
@@ -65,11 +65,11 @@ def _cost(name, given):
 # %% ../nbs/60_runs.ipynb #e-charge
 def charge(
     panel: IntradayPanel,
-    cost_bps=None,   # of an early exit: one, by ticker, or a file of ticker and bps; None: as it is
+    cost_bps=None,   # of an early exit: one, by ticker, or file of ticker and bps; None: no change
     close_bps=None,  # of the exit at the close, likewise
     record: Mapping | None = None,  # of the policy's run: for costs neither given nor in the panel
 ) -> IntradayPanel:
-    "The panel with other costs; ValueError for costs that make no sense or that the record lacks."
+    "The panel with other costs. Raises ValueError for wrong costs, or ones the record lacks."
     if cost_bps is None and close_bps is None:
         trained = (record or {}).get("costs_bps")
         if panel.costs is not None or not trained: return panel
@@ -171,8 +171,8 @@ def _same_book(day, path):
     if sorted(table.index) != sorted(day.tickers):
         raise ValueError(f"{path.name} has other tickers {what}")
     table = table.loc[day.tickers]
-    given = table.assign(universe=table.weight != 0 if (
-        now := flags_of(table, "universe", path)) is None else now)
+    given = table.assign(universe=table.weight != 0
+                         if (now := flags_of(table, "universe", path)) is None else now)
     for name, old in dict(signal=p.signals[0], weight=p.weights[0], prior_close=day.prior_close,
                           universe=p.members[0]).items():
         new = given[name].to_numpy(old.dtype)
@@ -214,7 +214,7 @@ def open_day(
     keep: bool = True,               # write a new day to its file
     **how,                           # further options of LiveDay, to begin a day
 ) -> LiveDay:
-    "A kept day or a new one; errors of `LiveDay` and `LiveDay.load`, ValueError for another book."
+    "A file's day or a new one. Raises as `LiveDay` and its `load`, ValueError for another book."
     if not state.exists():
         return _new_day(policy, record, state, book, date, times, costs, keep, how)
     day = LiveDay.load(state, policy, date=date)
@@ -238,10 +238,10 @@ def _csv(table, index=True): return lambda file: file.write(table.to_csv(index=i
 def keep_walk(
     result: WalkForwardResult,
     folder: Path,                   # days/ and result/ are written in it, over older ones
-    about: Mapping | None = None,   # main (name of the policy to report on), config, splitter, seed
+    about: Mapping | None = None,   # more to say: main (policy to report), config, splitter, seed
     left_out: pd.DataFrame | None = None,  # the loader's account of the data
 ) -> None:
-    "Write what a report of a walk needs; ValueError for a policy called hold that does not hold."
+    "Write what a report of a walk needs. Raises ValueError if a policy called hold does not hold."
     folder, names = Path(folder), list(exits_by_name(result.policies(), result.book))
     result.panel.save(folder / "days", overwrite=True)
     files = {f"exits{k}.npy": _npy(result.exit_steps[name].astype(np.int32))
@@ -271,7 +271,7 @@ def _learned(path):
 # %% ../nbs/60_runs.ipynb #e-read-walk
 def read_walk(
     folder: Path,
-) -> tuple[WalkForwardResult, dict, pd.DataFrame | None]:  # the walk, what is said of it, left out
+) -> tuple[WalkForwardResult, dict, pd.DataFrame | None]:  # walk, `about`, `left_out` of keep_walk
     "What `keep_walk` wrote; ValueError naming the file that is missing or damaged."
     at, days = Path(folder) / "result", Path(folder) / "days"
     about = read_folder(at, "walk", _FORMAT)
@@ -325,10 +325,10 @@ def checkpoint(
 ) -> Path:
     "The checkpoint of a run; ValueError where it is a walk."
     if not Path(run).is_dir(): return Path(run)
-    if (file := Path(run) / "agent.pt").exists() or not any(
-            (run / k).is_dir() for k in ("result", "fits")): return file
-    raise ValueError(f"{run} holds a walk, which keeps decisions and not policies: give a run "
-                     "of train")
+    if ((file := Path(run) / "agent.pt").exists()
+            or not any((run / k).is_dir() for k in ("result", "fits"))): return file
+    raise ValueError(
+        f"{run} holds a walk, which keeps decisions and not policies: give a run of train")
 
 # %% ../nbs/60_runs.ipynb #e-kind-holds-walk
 def holds_walk(
@@ -415,6 +415,6 @@ def open_run(
     cost_bps=None,       # instead of the costs of the days, as for `charge`
     close_bps=None,
 ) -> Judged:
-    "What a run has decided on days that it should not have seen; ValueError for what is no run."
+    "What a run decided on days it should not have seen. Raises ValueError for what is no run."
     if holds_walk(Path(run), panel): return _open_walk(Path(run), last_days, cost_bps, close_bps)
     return _open_train(Path(run), panel, last_days, cost_bps, close_bps)

@@ -152,7 +152,7 @@ class Sb3Chances(Sb3Policy):
         held: np.ndarray,      # (N,) bool, the stocks that have not been exited
         t: int,                # the snapshot that has just been quoted, 0..T-1
     ) -> np.ndarray:           # (N,) float64, 0 where a stock cannot act
-        "How likely stocks exit now; over 0.5 they do. Raises ValueError for more than one day."
+        "Chances of an exit now; over 0.5 it is one. Raises ValueError for several days."
         if panel.D != 1: raise ValueError(
             f"the panel has {panel.D} days: give the one that is decided, panel[i]")
         days = Days.of(panel, self.features, t=t)
@@ -166,9 +166,9 @@ def from_sb3(
     limits: Limits | None = None,         # of the book, while it decides
     normalize=None,  # the VecNormalize it was trained through; None: the model's own, if it has one
 ) -> Sb3Policy:
-    """A stable-baselines3 model as a policy: `exit_steps`; with probabilities, `exit_probability`.
+    """A stable-baselines3 model as a policy; one with probabilities has `exit_probability`, too.
 
-    Raises TypeError for what is no such model, and ValueError for one of another environment."""
+    Raises TypeError if it is no such model, ValueError if of another kind of environment."""
     if not all(hasattr(model, k) for k in (
             "policy", "observation_space", "action_space", "get_vec_normalize_env")):
         raise TypeError(f"model is a {type(model).__name__}: give a model of stable-baselines3, "

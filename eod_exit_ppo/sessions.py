@@ -40,9 +40,9 @@ def _calendar(name, **span):
 
 # %% ../nbs/45_sessions.ipynb #e-local
 def _local_times(cal):
-    "Open, close, break in ms since each session's midnight on the exchange's clock; -1: no break."
-    midnight, names = cal.schedule.index.to_numpy(), dict(open="open", close="close",
-                                                          break_start="rest", break_end="again")
+    "Open, close and break of each session in ms since its midnight, local time; -1 for no break."
+    midnight, names = (cal.schedule.index.to_numpy(),
+                       dict(open="open", close="close", break_start="rest", break_end="again"))
     def since(column):
         local = cal.schedule[column].dt.tz_convert(cal.tz).dt.tz_localize(None).to_numpy()
         return np.nan_to_num((local - midnight) / np.timedelta64(1, "ms"), nan=-1).astype(np.int64)
@@ -74,7 +74,7 @@ def _around(name, days):
 
 # %% ../nbs/45_sessions.ipynb #e-exchange-sessions
 def exchange_sessions(name, days):
-    "Sessions around these days: open, close, break (ms), the one before, early close or late open."
+    "Sessions near `days`: open, close, break (ms), the one before, if it closes early, opens late."
     cal = _around(name, days)
     out = _local_times(cal)
     early, late = (cal.schedule.index.isin(x) for x in (cal.early_closes, cal.late_opens))

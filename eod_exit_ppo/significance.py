@@ -44,11 +44,12 @@ def sharpe_probability(
 def deflated_sharpe(
     x: np.ndarray,                 # (D,) daily gains, or payoffs
     tried: int,                    # configurations tried on these days, this one included
-    spread: float | None = None,   # as `best_of` takes it, of single days; None: 1 / sqrt(D - 1)
+    spread: float | None = None,   # standard deviation of daily Sharpe ratios; None: 1/sqrt(D - 1)
 ) -> float:                        # nan with fewer than 10 days, or where the days are all alike
     """The probability with which the best of so many tries without gain has a lower Sharpe ratio.
 
-    Bailey and Lopez de Prado (2014). ValueError or TypeError if an argument makes no sense."""
+    Bailey and Lopez de Prado (2014).
+    Raises ValueError or TypeError if an argument makes no sense."""
     whole_number("tried", tried, 1)
     x = np.asarray(x, np.float64)
     if x.ndim != 1 or not np.isfinite(x).all(): raise ValueError(
@@ -75,8 +76,8 @@ def market_part(
     baseline=None,         # a policy or exit steps that the gain is measured against; None: holding
 ) -> MarketPart:
     "How much of a gain is the market's."
-    mine, base = Exits.of(panel, policy), Exits.of(
-        panel, Hold() if baseline is None else baseline, "baseline")
+    mine, base = (Exits.of(panel, policy),
+                  Exits.of(panel, Hold() if baseline is None else baseline, "baseline"))
     net, moves = mine.exposure()["net"][:, :-1], book_market(panel)
     daily = ((net - base.exposure()["net"][:, :-1]) * np.diff(moves, axis=1)).sum(1)
     low, high = np.quantile(net, [0.05, 0.95]) if net.size else (np.nan, np.nan)
@@ -87,7 +88,7 @@ def market_part(
 def in_and_out(
     result,            # of `walk_forward`
 ) -> pd.DataFrame:     # one row per policy: "in sample", "out of sample"; nan where not known
-    "Daily gain over holding on days learned from and those after: means of all folds and seeds."
+    "Daily gain over holding on the days learned from and the days after: means of folds and seeds."
     every = daily_payoffs({"hold": Hold()} | result.policies(), result.book)
     out = every[list(result.exit_steps)].sub(every["hold"], axis=0).mean()
     known = (pd.Series(dtype=float) if result.learned is None

@@ -33,11 +33,12 @@ def save(self: IntradayPanel, folder, overwrite: bool = False) -> None:
 @patch
 @classmethod
 def load(cls: IntradayPanel, folder, mmap: bool = True) -> IntradayPanel:
-    "The panel that `save` wrote; with mmap arrays stay on disk. ValueError naming a damaged file."
+    "The panel that `save` wrote; with mmap its arrays stay on disk. ValueError: a damaged file."
     names = [name[:-4] for name in read_folder(folder, "panel", _FORMAT)["files"]]
     large = ("signals", "returns", "weights", "tradable", "extra", "universe")
-    def read(k): return np.load(Path(folder) / f"{k}.npy", "r" if mmap and k in large else None,
-                                allow_pickle=False)
+    def read(k):
+        return np.load(Path(folder) / f"{k}.npy", "r" if mmap and k in large else None,
+                       allow_pickle=False)
     return cls(**{k: read(k) for k in names})
 
 # %% ../nbs/09_storage.ipynb #e-fingerprint

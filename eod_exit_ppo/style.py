@@ -13,8 +13,8 @@ __all__ = ['COLOURS', 'FREE', 'colours_of']
 COLOURS = {"long": "#0072B2", "short": "#D55E00", "threshold": "#CC79A7", "hold": "#7F7F7F",
            "optimum": "#000000", "learned": "#009E73", "least squares": "#56B4E9",
            "foresight": "#BFBFBF", "other": "#E69F00"}
-FREE = (COLOURS["other"], "#882255", "#44AA99", "#999933", "#AA4499",
-        "#332288")  # for what has none, in this order
+# for what has no colour of its own, in this order
+FREE = (COLOURS["other"], "#882255", "#44AA99", "#999933", "#AA4499", "#332288")
 
 # %% ../nbs/93_style.ipynb #e-colours-colours-of
 def colours_of(

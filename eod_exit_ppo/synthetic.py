@@ -12,7 +12,7 @@ __all__ = ['make_synthetic_data', 'synthetic_alpha']
 
 # %% ../nbs/00_synthetic.ipynb #e-start
 def _synthetic_start(D, T, N, seed, alpha_path="dirichlet"):
-    "The first draws in the specified order: generator, ready for the noise; signals; alpha shares."
+    "First draws, in the specified order: generator (ready for the noise), signals, alpha shares."
     for name, x in dict(D=D, T=T, N=N, seed=seed).items():
         if isinstance(x, bool) or not isinstance(x, Integral):
             raise TypeError(f"{name} is {x!r}: give a whole number")
@@ -73,7 +73,7 @@ def make_synthetic_data(
     noise: str = "iid",           # "iid", "walk" or "reverting"
     tails: float | None = None,   # degrees of freedom of Student's t, above 2; None: normal noise
     market: float = 0.0,          # standard deviation of the market's return to the close
-    alpha_path: str | np.ndarray = "dirichlet",  # (T,) shares of alpha; or drawn, "early", "late"
+    alpha_path: str | np.ndarray = "dirichlet",  # shares of alpha: drawn, "early", "late", or (T,)
     missing: float = 0.0,         # share of the quotes that are missing (NaN), at random
     alpha: float = 0.02,          # return to the close per unit of signal; 0: nothing to find
     sigma: float = 0.01,          # standard deviation of a stock's own noise at the close
@@ -100,6 +100,6 @@ def synthetic_alpha(
     N: int = 800,     # stocks
     seed: int = 123,  # the seed given to `make_synthetic_data`
     alpha_path: str | np.ndarray = "dirichlet",  # likewise
-) -> np.ndarray:      # f (T,) float32, alpha shares realized by each snapshot; drawn ones end at 1
-    "The alpha shares f behind `make_synthetic_data` of the same arguments, drawn again likewise."
+) -> np.ndarray:      # f (T,) float32, the share realized by each snapshot; drawn ones end at 1
+    "The alpha shares f behind `make_synthetic_data` of the same arguments, drawn again."
     return _synthetic_start(D, T, N, seed, alpha_path)[2]

@@ -77,7 +77,9 @@ LABELS = ({"", *USUAL, *(name for names in USUAL.values() for name in names)}
 def read_table(
     path,  # .parquet, .pq, .csv, .txt, .gz or .zip, in upper or lower case
 ) -> pd.DataFrame:
-    "A file's table; NA or 007 stays a ticker. FileNotFoundError, or ValueError naming the file."
+    """A table from a file; a ticker called NA or 007 stays what it is.
+
+    Raises FileNotFoundError, or ValueError naming the file."""
     if not Path(path).is_file(): raise FileNotFoundError(f"there is no file {path}")
     with naming_the_file(Path(path).name):
         if _is_parquet(path): return pd.read_parquet(path)
@@ -229,7 +231,7 @@ def floats(rows, column):
 
 # %% ../nbs/42_tables.ipynb #e-prices-prices
 def prices(rows, layout):
-    "(prices, whether blank: missing or zero); what is no price is refused, a blank unless skipped."
+    "(prices, whether blank: missing or zero); refuses what is no price, and blanks unless skipped."
     price, raw = floats(rows, "close"), rows.table["close"]
     blank = np.isnan(price) | (price == 0)
     text = raw[blank].notna().to_numpy() & (price[blank] != 0)

@@ -18,7 +18,7 @@ __all__ = ['TERMS', 'Impact', 'per_snapshot', 'shares_of_book', 'Neutrality', 'R
 @dataclass(frozen=True)
 class Impact(Term):
     "Linear price impact (Almgren and Chriss 2001): sum over snapshots of kappa * (share exited)^2."
-    kappa: float | tuple[float, ...]  # cost of exiting all at once, share of capital; or T of them
+    kappa: float | tuple[float, ...]  # cost of exiting all at once, a share of capital; or T costs
     close: float | None = None        # at the last snapshot; None: as at the others
 
     def __post_init__(self):
@@ -144,7 +144,7 @@ def parse_objective(
 
 # %% ../nbs/07_terms.ipynb #e-parse-1-as-objective
 def as_objective(objective) -> Term:
-    "None is the payoff, a text is parsed, a function becomes a term. TypeError for anything else."
+    "None is the payoff, a text is parsed, a function becomes a term. Raises TypeError for others."
     if objective is None: return PAYOFF
     if isinstance(objective, Term): return objective
     if isinstance(objective, str): return parse_objective(objective)

@@ -47,8 +47,8 @@ LOST = -10**6       # the day number of what is no day
 def clock_ms(values):
     "Milliseconds since midnight of times such as 9:30, 09:30:00 or datetime.time; -1 for no time."
     text = texts(values).str
-    h, m, s = text.extract(r"^(\d{1,2}):(\d\d)(?::(\d\d(?:\.\d+)?))?$").astype(float).fillna(
-        {2: 0}).to_numpy().T
+    h, m, s = (text.extract(r"^(\d{1,2}):(\d\d)(?::(\d\d(?:\.\d+)?))?$")
+               .astype(float).fillna({2: 0}).to_numpy().T)
     good = (h < 24) & (m < 60) & (s < 60)
     return np.where(good, np.ceil((h * 3600 + m * 60 + s) * 1000 - 1e-6), -1).astype(np.int64)
 
@@ -78,7 +78,7 @@ ISO = r"\d{4}-\d\d?-\d\d?(?:$|[T ]\d)"
 OFFSET = r"(?:Z|[+-]\d\d(?::?\d\d)?)$"
 
 def _local(text, zone):
-    "Stamps of ISO text without offset, in a zone; NaT for no such time, or two, or no such zone."
+    "Stamps of ISO text without an offset in a zone; NaT for no such time, or two, or no such zone."
     try: zone = ZoneInfo(zone)
     except (ValueError, LookupError, OSError):
         return pd.Series(pd.NaT, text.index, "datetime64[us, UTC]")
@@ -104,7 +104,7 @@ def _from_text(text):
 
 # %% ../nbs/40_times.ipynb #e-since
 UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}     # in nanoseconds
-FIRST, LAST = 365, 84_006                                   # days since 1970 of believed numbers
+FIRST, LAST = 365, 84_006                                   # days since 1970 that are believed
 
 def _from_numbers(values, unit):
     "UTC stamps of numbers since 1970, also in text; NaT where one is no number or of another unit."
@@ -130,7 +130,7 @@ def _with_format(values, format):
 
 # %% ../nbs/40_times.ipynb #e-stamps
 def stamps(values, unit=None, format=None):
-    "Timestamps of distinct values, all naive or all aware; NaT for none, or not from 1900 to 2200."
+    "Timestamps of distinct values, all naive or all aware; NaT for none or outside 1900 to 2200."
     column = pd.Series(values).reset_index(drop=True)
     if column.dtype.kind == "M":
         out = column if unit is None and format is None else column[:0].reindex(column.index)

@@ -61,9 +61,9 @@ def _named_fits(policies):
     for k, fit in (policies or {}).items():
         if hasattr(fit, "exit_steps") or not callable(fit): raise TypeError(
             f"policies has {k!r} as a "
-            f"{fit.__name__ if isinstance(fit, type) else type(fit).__name__}: give a function "
-            "that fits it on the training days it gets, such as Threshold.fit or lambda train: "
-            "ExitAt(5)")
+            f"{fit.__name__ if isinstance(fit, type) else type(fit).__name__}: "
+            "give a function that fits it on the training days it gets, such as Threshold.fit or "
+            "lambda train: ExitAt(5)")
     return {str(k): fit for k, fit in (policies or {}).items()}
 
 # %% ../nbs/35_walk.ipynb #e-with-agent
@@ -111,14 +111,14 @@ def _on_every_worker(context, workers, panel):
     "Hold the panel on every worker meanwhile: the fits then refer to it."
     held = context.data_futures
     context.client.wait_for_workers(workers, timeout=30)
-    if getattr(held.get(id(panel)), "status", None) != "finished":  # it is by scatter=[panel]
+    if getattr(held.get(id(panel)), "status", None) != "finished":  # it is with scatter=[panel]
         held[id(panel)] = context.client.scatter(panel, broadcast=True, hash=False)
     try: yield
     finally: held.pop(id(panel), None)
 
 # %% ../nbs/35_walk.ipynb #e-pool
 def _run_all(calls, jobs, panel, arrived):
-    "Run {unit: delayed call}, hand results to `arrived`; what a killed worker leaves begins again."
+    "Run {unit: delayed call}, hand results to `arrived`; fits of a killed worker begin again."
     calls, barren, dask = dict(calls), 0, _dask_workers()
     while calls:
         before = len(calls)
@@ -144,7 +144,7 @@ class WalkForwardResult(Shown):
     panel: IntradayPanel                # the D tested days
     exit_steps: dict[str, np.ndarray]   # policy -> (S, D, N) int64; S seeds, 1 if a fit takes none
     fold: np.ndarray                    # (D,) int, the fold that tested each day
-    folds: pd.DataFrame                 # row per fold: both parts' first day, last day and length
+    folds: pd.DataFrame                 # one row per fold: each part's first day, last day, length
     history: pd.DataFrame               # policy, fold, seed, epoch and training metrics, if any
     tried: int                          # configurations tried on these days, as far as is known
     learned: pd.DataFrame | None = None # policy, fold, seed, gain: daily, in sample, over holding
@@ -209,7 +209,7 @@ def to_frame(self: WalkForwardResult) -> pd.DataFrame:
 # %% ../nbs/35_walk.ipynb #e-walk-trades
 @patch
 def trades(self: WalkForwardResult) -> pd.DataFrame:
-    "Policy, seed and the columns of `Exits.trades` per position; each seed has the whole book."
+    "One row per policy, seed and position, as in `Exits.trades`; each seed has the whole book."
     lists = {(name, s): Exits.of(self.panel, own, name).trades()
              for name, steps in self.exit_steps.items() for s, own in enumerate(steps)}
     return (pd.concat(lists, names=["policy", "seed"])
@@ -282,10 +282,10 @@ def _run_walk(panel, folds, fits, seeds, seed, threads, jobs, kept, progress):
 def walk_forward(
     panel: IntradayPanel,                 # D days
     config: PPOConfig | None = None,      # of the agent; None: the default recipe
-    splitter=None,                        # None: WalkForward(); else any that `check_folds` takes
+    splitter=None,                        # None: WalkForward(); else what `check_folds` takes
     seeds: int = 3,                       # fits of each fold, for what takes a seed
     jobs: int | None = 2,                 # fits at a time; 1: here; None: as joblib's context says
-    folder: str | os.PathLike | None = None,  # keeps results: a rerun does only what is missing
+    folder: str | os.PathLike | None = None,  # where results are kept: a rerun does the rest only
     progress: bool = True,                # show a bar, where somebody can see it
     policies: Mapping | None = None,      # name -> fit(train) or fit(train, seed), beside the agent
     name: str | None = "learned",         # of the agent among them; None: without the agent
@@ -296,12 +296,13 @@ def walk_forward(
     features: str | FeatureSet | Callable | None = None,  # of the agent; None: those of the config
     objective: Term | str | Callable | None = None,  # of the agent: a day's worth; None: its payoff
     limits: Limits | None = None,         # of the agent: hard limits of the book
-    start: Callable | None = None,        # fits the agent's first rule, such as LeastSquaresMC.fit
+    start: Callable | None = None,        # fits the agent's starting rule, like LeastSquaresMC.fit
 ) -> WalkForwardResult:
     """Refit through time and decide days that no fit has seen; how fits are spread changes nothing.
 
     Raises ValueError or TypeError for folds that look ahead, arguments that make no sense, a folder
-    of another walk, or a fit that it can't know again; RuntimeError naming the fit that failed."""
+    that holds another walk, or a fit that can't be known again in one; RuntimeError naming the fit
+    that failed."""
     if not isinstance(panel, IntradayPanel):
         raise TypeError(f"panel is a {type(panel).__name__}: give an IntradayPanel")
     for key, x, least in (("seeds", seeds, 1), ("seed", seed, 0), ("threads", threads, 1),

@@ -132,7 +132,7 @@ def write(self: KeptWalk, unit: Unit, steps: np.ndarray, history: pd.DataFrame |
 # %% ../nbs/34_walk_store.ipynb #e-read
 @patch
 def read(self: KeptWalk, unit: Unit) -> tuple[np.ndarray, pd.DataFrame | None, float] | None:
-    "Exit steps, history and gain as written; None without a file, with a warning for a bad one."
+    "Exit steps, history and gain as written; None for no file or, with a warning, a bad one."
     file, about = self.file_of(unit)
     if not file.exists(): return None
     try: found = read_arrays(file, "fit", _FORMAT)

@@ -46,7 +46,7 @@ def normalize_neutral(
 FEW = 10   # names; a book of fewer is small
 
 def narrow_books(w: np.ndarray):
-    "(reason, days, stocks or None, details) of days with few names, and positions half of a side."
+    "(reason, days, stocks or None, details): days of few names; positions that are half a side."
     held = (w != 0).sum(1)
     days = np.flatnonzero(held < FEW)
     yield "small book", days, None, [f"{n} names" for n in held[days]]
@@ -67,9 +67,9 @@ def lots(self: IntradayPanel, k: int) -> IntradayPanel:
                    np.tile(np.arange(1, k + 1, dtype=np.float32), self.N))
     weights, column = cut.weights / np.float32(k), np.broadcast_to(number[:, None], (*cut.shape, 1))
     if ((weights == 0) != (cut.weights == 0)).any():
-        raise ValueError(
-            f"weights are too small for float32 when divided by k = {k}: scale them up")
+        raise ValueError(f"weights are too small for float32 when divided by k = {k}: "
+                         "scale them up")
     extra = column if self.extra is None else np.concatenate([cut.extra, column], axis=-1)
     names = np.array([f"{t}/{int(j)}" for t, j in zip(cut.tickers, number)])
-    return cut.with_arrays(
-        weights=read_only(weights), extra=read_only(extra), tickers=read_only(names))
+    return cut.with_arrays(weights=read_only(weights), extra=read_only(extra),
+                           tickers=read_only(names))

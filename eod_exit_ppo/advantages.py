@@ -99,8 +99,8 @@ def typical_return(
     total = capital = 0.0
     for days in day_blocks(panel.shape):
         part = panel[days]
-        w, r = (np.abs(normalize_neutral(part.weights)).astype(np.float64),
-                part.marks()[:, -1].astype(np.float64))
+        w = np.abs(normalize_neutral(part.weights)).astype(np.float64)
+        r = part.marks()[:, -1].astype(np.float64)
         total, capital = total + (w * r * r).sum(), capital + w.sum()
     return math.sqrt(total / capital) if total > 0 else 1.0
 

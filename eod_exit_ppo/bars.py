@@ -102,8 +102,8 @@ class Bars:
             if len(rows.table): self._add(rows, layout, zone)
             else: self.empty.append(rows.where)
         if not self.counts: raise ValueError("bars has no rows")
-        self.rows, self.days = (sum(self.counts.values()) + len(self.blank),
-                                np.array(sorted(self.counts)))
+        self.rows = sum(self.counts.values()) + len(self.blank)
+        self.days = np.array(sorted(self.counts))
         self.tickers = np.array(list(self.ids))
         self.told, self.start = stamp is not None, stamp == "start"
         self.length = _bar_length(bar, self.pieces, self.tickers) if self.start else 0

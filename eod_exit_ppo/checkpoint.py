@@ -303,8 +303,8 @@ def load(
     state = read_state(path)
     features = features_to_use(state["features"], features)
     limits = None if state["limits"] is None else Limits(**state["limits"])
-    objective, start = (objective_to_use(state["objective"], objective),
-                        start_to_use(state["start"], start))
+    objective = objective_to_use(state["objective"], objective)
+    start = start_to_use(state["start"], start)
     if start is not None:
         start = StartRule(start, float(state["unit"]), state["config"].start_scale)
     self = cls.__new__(cls)
@@ -326,8 +326,8 @@ def load(
 ) -> LearnedPolicy:
     "The policy in a checkpoint, with its context. Raises what `FactorizedPPOEOD.load` raises."
     state = read_state(path := Path(path))
-    features, start = (features_to_use(state["features"], features),
-                       start_to_use(state["start"], start))
+    features = features_to_use(state["features"], features)
+    start = start_to_use(state["start"], start)
     if start is not None:
         start = StartRule(start, float(state["unit"]), state["config"].start_scale)
     limits = None if state["limits"] is None else Limits(**state["limits"])

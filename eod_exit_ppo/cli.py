@@ -160,8 +160,8 @@ def panel(
 def _begun(path, fit, judge, config, seed, goal, **how):
     "The agent of a training that was interrupted, if it is the same training."
     agent = FactorizedPPOEOD.load(path, fit, judge, **how)
-    rule, fits = (agent.start and type(agent.start.rule).__name__,
-                  goal["start"] and goal["start"].__self__.__name__)
+    rule = agent.start and type(agent.start.rule).__name__
+    fits = goal["start"] and goal["start"].__self__.__name__
     was, now = (asdict(c) | dict(seed=s, objective=repr(as_objective(objective)), limits=limits,
                                  start=start) for c, s, objective, limits, start in (
         (agent.config, agent.seed, agent.objective, agent.limits, rule),
@@ -250,8 +250,8 @@ def evaluate(
     days = days if last_days is None else days[-last_days:]
     for text in differences(agent.policy.context, days):
         warnings.warn(text, UserWarning, stacklevel=2)
-    decided, goal = (Exits.of(days, agent.policy, "learned policy"),
-                     as_objective(objective or agent.objective))
+    decided = Exits.of(days, agent.policy, "learned policy")
+    goal = as_objective(objective or agent.objective)
     judged = days, {"learned policy": decided}, None if goal == PAYOFF else goal
     typer.echo(measures_json(*judged) if as_json else f"{days.D} days, {days.dates[0]} .. "
                f"{days.dates[-1]}, {costs_said(days)}\n{summary(*judged)}")
@@ -289,8 +289,8 @@ def walk(
         raise ValueError("--name is 'hold', the name of holding every position: give another")
     check_out(out, True, ("fits", "days", "result"), "walk")
     days, config = charge(read_panel(panel), cost_bps, close_bps), config_of(recipe, epochs)
-    splitter, goal = (WalkForward(train, test, purge, expanding),
-                      goal_of(objective, max_net, max_share, start))
+    splitter = WalkForward(train, test, purge, expanding)
+    goal = goal_of(objective, max_net, max_share, start)
     typer.echo(f"{days}\n{splitter.get_n_splits(days)} folds of {train} days to learn from, "
                f"{test} to judge on")
     result = walk_forward(days, config, splitter, seeds, jobs, out / "fits", sys.stderr.isatty(),

@@ -83,8 +83,8 @@ def _long(table, value, name):
     ticker = None if date is None else _ticker_column(table, date)
     if date is not None and ticker is None:
         wide = table.set_index(date)
-        day, names = (wide.index.repeat(wide.shape[1]),
-                      np.tile(np.asarray(wide.columns, object), len(wide)))
+        day = wide.index.repeat(wide.shape[1])
+        names = np.tile(np.asarray(wide.columns, object), len(wide))
         return pd.DataFrame({"date": day, "ticker": names, value: wide.to_numpy().ravel()})
     rest = [c for c in table.columns if c not in (date, ticker)]
     own = [c for c in rest if plain_name(c) == plain_name(value)] or rest

@@ -326,8 +326,8 @@ class ExitEnv(Joined):
         view: str = "book",             # "book": N stocks an episode; "stock": one, by payoff alone
         actions: str = "wishes",        # "wishes": (N,) 0 and 1; "priorities": (N,) above 0 to exit
     ):
-        self._episodes, self._over = (
-            episodes_of(panel, objective, limits, features, view, actions), True)
+        self._episodes = episodes_of(panel, objective, limits, features, view, actions)
+        self._over = True
         self.observation_space, self.action_space = self._episodes.spaces()
 
     def _now(self):

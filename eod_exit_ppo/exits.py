@@ -185,8 +185,8 @@ def exposure(self: Exits) -> dict[str, np.ndarray]:
 
     long, short (negative), gross, net: each (D, T) float64, as a share of one side's capital."""
     (D, T, _), steps = self.panel.shape, self.steps
-    w, cell = (normalize_neutral(self.panel.weights).astype(np.float64),
-               steps + np.arange(D)[:, None] * T)
+    w = normalize_neutral(self.panel.weights).astype(np.float64)
+    cell = steps + np.arange(D)[:, None] * T
     def held(side):
         exited = np.bincount(cell[side], w[side], D * T).reshape(D, T)
         after = np.zeros_like(exited)

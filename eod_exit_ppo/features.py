@@ -101,8 +101,8 @@ def of_members(self: FeatureSet, panel: IntradayPanel,
              for days, stocks in same_members(panel)]
     widths = [x.shape[-1] for x in (parts[0][2] if parts else self.built(panel[:1], t))]
     D, T, N = panel.D, panel.T if t is None else 1, panel.N
-    stock, context = (np.zeros((D, T, N, widths[0]), np.float32),
-                      np.zeros((D, T, widths[1]), np.float32))
+    stock = np.zeros((D, T, N, widths[0]), np.float32)
+    context = np.zeros((D, T, widths[1]), np.float32)
     for days, stocks, (own, book) in parts:
         stock[days[:, None, None], np.arange(T)[:, None], stocks], context[days] = own, book
     return stock, context

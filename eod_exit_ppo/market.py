@@ -57,8 +57,8 @@ def _all_marks(bars, rules):
 def _warn_of_starts(bars, found):
     "A warning where `stamp` was not given and the bars look as if stamped at their start."
     s = bars.sessions.loc[unpack_key(found.index.to_numpy() << TIME)[0]]
-    at_open, ends = (found["seen"].to_numpy() == s["open"].to_numpy(),
-                     found["until"].to_numpy() >= s["close"].to_numpy())
+    at_open = found["seen"].to_numpy() == s["open"].to_numpy()
+    ends = found["until"].to_numpy() >= s["close"].to_numpy()
     if bars.told or not len(found) or ends.mean() > 0.01 or at_open.mean() <= 0.5: return
     warnings.warn("stamp is not given, and the bars look as if they were stamped at their start: "
                   "most stock-days begin at the open, hardly any ends at the close. "
@@ -225,8 +225,8 @@ def _remarks(self: StockDays, out):
 @patch
 def _day_remarks(self: StockDays, out):
     "What is worth a look, day by day."
-    s, grid = (self.bars.sessions.loc[np.unique(self.table["day"][self.table["book"]])],
-               self.rules.grid[:-1])
+    s = self.bars.sessions.loc[np.unique(self.table["day"][self.table["book"]])]
+    grid = self.rules.grid[:-1]
     rests = [((grid > a) & (grid < b)).any() for a, b in zip(s["rest"], s["again"])]
     cut = [f"last bar {clock_label(ms)}" for ms in self.broken.values()]
     for reason, days, detail in (
@@ -243,8 +243,8 @@ def report(self: StockDays, panel, calendar):
     out, self.priors = AccountLines(bars), t["prior key"][t["book"] & t["own prior"]]
     for lines in (self._bar_lines, self._table_lines, self._remarks, self._day_remarks): lines(out)
     for reason, d, n, detail in narrow_books(panel.weights):
-        day, names = (panel.dates[d].astype("datetime64[D]"),
-                      [""] * len(d) if n is None else panel.tickers[n])
+        day = panel.dates[d].astype("datetime64[D]")
+        names = [""] * len(d) if n is None else panel.tickers[n]
         out.add("bars", "noted", reason, bars.stock_days(day.astype(int), names), 0, detail)
     settings = dict(calendar=calendar or "none",
                     stamp=f"start, {bars.length / 60_000:g} min" if bars.start else "end",

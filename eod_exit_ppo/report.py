@@ -111,8 +111,8 @@ def score_table(
                in_and_out(run.result)["in sample"].reindex(t.index).map(_bps_said),
            "Sharpe, annual": t.sharpe.map("{:.2f}".format), "days above 0 (%)": share("hit_rate"),
            "worst day (%)": share("worst_day"), "largest fall (%)": share("drawdown")}
-    out, none = (pd.DataFrame(out).reset_index(drop=True),
-                 [c for c in out if re.search("gain|interval", c)])
+    out = pd.DataFrame(out).reset_index(drop=True)
+    none = [c for c in out if re.search("gain|interval", c)]
     out.loc[out.policy == "hold", none] = ""
     return out
 
@@ -409,8 +409,8 @@ def make_report(
     nb = _filled(template, dict(run=whole(run), panel=whole(panel), last_days=last_days,
                                 cost_bps=cost(cost_bps), close_bps=cost(close_bps)))
     _execute(nb, template.name)
-    aside, page = (_take_stderr(nb),
-                   _printed(nb, template, f"{Path(run).name}: exits before the close"))
+    aside = _take_stderr(nb)
+    page = _printed(nb, template, f"{Path(run).name}: exits before the close")
     if aside: warnings.warn(f"while {template.name} was run: {aside}", UserWarning, stacklevel=2)
     if keep_notebook is not None:
         write_whole(keep_notebook, lambda f: f.write((nbformat.writes(nb) + "\n").encode()))

@@ -41,8 +41,8 @@ def _calendar(name, **span):
 # %% ../nbs/45_sessions.ipynb #e-local
 def _local_times(cal):
     "Open, close and break of each session in ms since its midnight, local time; -1 for no break."
-    midnight, names = (cal.schedule.index.to_numpy(),
-                       dict(open="open", close="close", break_start="rest", break_end="again"))
+    midnight = cal.schedule.index.to_numpy()
+    names = dict(open="open", close="close", break_start="rest", break_end="again")
     def since(column):
         local = cal.schedule[column].dt.tz_convert(cal.tz).dt.tz_localize(None).to_numpy()
         return np.nan_to_num((local - midnight) / np.timedelta64(1, "ms"), nan=-1).astype(np.int64)

@@ -76,8 +76,8 @@ def market_part(
     baseline=None,         # a policy or exit steps that the gain is measured against; None: holding
 ) -> MarketPart:
     "How much of a gain is the market's."
-    mine, base = (Exits.of(panel, policy),
-                  Exits.of(panel, Hold() if baseline is None else baseline, "baseline"))
+    mine = Exits.of(panel, policy)
+    base = Exits.of(panel, Hold() if baseline is None else baseline, "baseline")
     net, moves = mine.exposure()["net"][:, :-1], book_market(panel)
     daily = ((net - base.exposure()["net"][:, :-1]) * np.diff(moves, axis=1)).sum(1)
     low, high = np.quantile(net, [0.05, 0.95]) if net.size else (np.nan, np.nan)

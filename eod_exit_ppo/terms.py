@@ -124,8 +124,8 @@ def _term_of(node) -> Term:
         case ast.UnaryOp(ast.USub(), operand): return -_term_of(operand)
         case ast.Name(name): args, named = [], {}
         case ast.Call(ast.Name(name), args, keywords):
-            args, named = ([ast.literal_eval(a) for a in args],
-                           {k.arg: ast.literal_eval(k.value) for k in keywords})
+            args = [ast.literal_eval(a) for a in args]
+            named = {k.arg: ast.literal_eval(k.value) for k in keywords}
         case _: raise ValueError(f"{ast.unparse(node)!r} is no term")
     if name not in TERMS:
         raise ValueError(f"there is no term {name!r}: the terms are {', '.join(TERMS)}")

@@ -63,8 +63,8 @@ def lots(self: IntradayPanel, k: int) -> IntradayPanel:
     Their number is the last column of `extra`. Raises TypeError or ValueError for a k that is no
     whole number from 1 up, ValueError where weights get too small."""
     whole_number("k", k, 1)
-    cut, number = (self.stocks(np.repeat(np.arange(self.N), k)),
-                   np.tile(np.arange(1, k + 1, dtype=np.float32), self.N))
+    cut = self.stocks(np.repeat(np.arange(self.N), k))
+    number = np.tile(np.arange(1, k + 1, dtype=np.float32), self.N)
     weights, column = cut.weights / np.float32(k), np.broadcast_to(number[:, None], (*cut.shape, 1))
     if ((weights == 0) != (cut.weights == 0)).any():
         raise ValueError(f"weights are too small for float32 when divided by k = {k}: "

@@ -204,7 +204,7 @@ while True:
 def test_killed_again_and_again(tmp_path):
     "A desk that decides and takes back without end is killed at any moment; whatever it answered is in the journal."
     rng, lines, file = np.random.default_rng(0), 0, tmp_path / "day"
-    for _ in range(size(3, 6)):
+    for _ in range(size(2, 6)):
         with subprocess.Popen([sys.executable, "-c", DESK, file, os.path.dirname(__file__)], stdout=subprocess.PIPE,
                               text=True) as desk:
             assert desk.stdout.readline() == "ready\n"

@@ -122,6 +122,7 @@ def dying_once_each(folder):
     return fit
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_of_two(panel, serial, tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed")
     own, sent = IntradayPanel.__getstate__, []

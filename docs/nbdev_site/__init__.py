@@ -71,9 +71,11 @@ class Book:
     def _take_examples(self, module: reference.Module) -> str:
         "Give a module's things the examples in its notebook, and say what that is called."
         notebook = nbformat.read(self.root / module.notebook, as_version=4)
-        found = notebooks.examples(notebook.cells, [t.name for t in module.things])
-        for thing in (t for t in module.things if t.name in found):
+        things = [*module.things, *(m for t in module.things for m in t.members), *module.patches]
+        found, used = notebooks.examples(notebook.cells, [t.name for t in things]), []
+        for thing in (t for t in things if t.name in found and found[t.name] not in used):
             cell = found[thing.name]
+            used.append(cell)
             thing.example = notebooks.split_directives(cell.source)[1], notebooks.shown_text(cell.outputs)
         return notebooks.heading(notebook)[0]
 

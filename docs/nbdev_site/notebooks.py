@@ -22,6 +22,8 @@ TAGS = {"echo: false": "remove-input", "hide_input": "remove-input", "output: fa
 CALL_OF_TOOL = re.compile(r"(nbdev\.)?(nbdev_export|show_doc)\((.*)\)\s*;?", re.S)
 CALLOUT = re.compile(r"^(:{3,})[ \t]*\{\.callout-(note|tip|warning|caution|important)([^}]*)\}[ \t]*$", re.M)
 LINK = re.compile(r"(!?)(\[(?:[^\[\]`]|`[^`]*`)*\])\(<?([^()\s>]+)>?((?:\s+\"[^\"]*\")?)\)")
+COMMON = {*dir(str), *dir(dict), *dir(set), "plot", "shape", "mean", "std", "sum", "take", "loc", "index", "columns",
+          "to_frame", "name", "parts"}  # methods by which no class can be told
 MOST_LINES, NO_EXAMPLE = 6, {"hide", "eval", "echo", "code-fold"}  # what an example is, and is not
 CODE = re.compile(r"(^(`{3,}|~{3,}).*?^\2`*~*[ \t]*$|(?<!`)(`+)(?!`).+?(?<!`)\3(?!`)|\$\$.+?\$\$)", re.M | re.S)
 
@@ -145,9 +147,14 @@ def clean(notebook: NotebookNode) -> NotebookNode:
 
 
 def _made(statement: ast.stmt) -> set[str]:
-    "The names that a statement defines."
-    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        return {statement.name}
+    "The names that a statement defines; a method is `Class.method`, in the class or with `@patch`."
+    if isinstance(statement, ast.ClassDef):
+        methods = (n.name for n in statement.body if isinstance(n, ast.FunctionDef))
+        return {statement.name, *(f"{statement.name}.{name}" for name in methods)}
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        owner = statement.args.args[0].annotation if statement.args.args else None
+        patched = any("patch" in ast.unparse(d) for d in statement.decorator_list) and owner
+        return {f"{ast.unparse(owner)}.{statement.name}" if patched else statement.name}
     targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
     return {node.id for t in targets if t for node in ast.walk(t) if isinstance(node, ast.Name)}
 
@@ -158,10 +165,19 @@ def _called(node: ast.AST) -> str:
 
 
 def _uses(body: ast.Module) -> set[str]:
-    "The names in a piece of code, and the commands that it calls: `call(\"walk-forward\", ...)` uses `walk`."
+    """The names in a piece of code, the methods as `.method`, and the commands that it calls:
+    `call("walk-forward", ...)` uses `walk`."""
     commands = [n.args[0].value for n in ast.walk(body) if _called(n) == "call" and n.args
                 and isinstance(n.args[0], ast.Constant)]
-    return {n.id for n in ast.walk(body) if isinstance(n, ast.Name)} | {c.partition("-")[0] for c in commands}
+    named = {n.id for n in ast.walk(body) if isinstance(n, ast.Name)}
+    return named | {f".{n.attr}" for n in ast.walk(body) if isinstance(n, ast.Attribute)} | {
+        c.partition("-")[0] for c in commands}
+
+
+def _written(name: str) -> str:
+    "How a name is found in code: a method by what stands after its dot, unless other libraries' things have it too."
+    method = name.rpartition(".")[2]
+    return name if method == name or method in COMMON else f".{method}"
 
 
 def _code(cells: list[dict]):
@@ -194,7 +210,8 @@ def examples(cells: list[dict], names: list[str]) -> dict[str, dict]:
         elif (sum(map(bool, map(str.strip, source.splitlines()))) <= MOST_LINES and not NO_EXAMPLE & marked
               and any(output.get("name") != "stderr" for output in cell["outputs"])):
             found = slow if "slow" in marked else quick
-            found |= {name: cell for name in names if name in made & _uses(body) - found.keys()}
+            uses = _uses(body)
+            found |= {name: cell for name in names if name in made - found.keys() and _written(name) in uses}
     return slow | quick
 
 
@@ -215,6 +232,14 @@ def _filtered(outputs: list, words: str) -> list:
     return [o for o in outputs if o.output_type != "stream" or o.text]
 
 
+def below_refusals(text: str, level: int) -> int:
+    "The level of the heading `What is refused` that what comes after this piece of Markdown stands below, or 0."
+    for marks, words in re.findall(r"^(#{2,6})[ \t]+(.+)$", re.sub(r"(```|~~~).*?\1", "", text, flags=re.S), re.M):
+        if "refused" in words.lower(): level = len(marks)
+        elif level and len(marks) <= level: level = 0
+    return level
+
+
 def page(
     notebook: NotebookNode,                     # left as it is
     target: Callable[[str], str] = lambda p: p,  # where a relative path of this notebook leads on the site
@@ -222,13 +247,13 @@ def page(
     links: str = "",                            # MyST, put below the title
 ) -> NotebookNode:
     "The notebook as MyST-NB should show it."
-    out, cells, before = deepcopy(notebook), [], ""
+    out, cells, before, refusals = deepcopy(notebook), [], "", 0
     title = heading(notebook)[0]
     for cell in out.cells:
         if is_hidden(cell):
             continue
         if cell.cell_type == "markdown":
-            before = cell.source
+            before, refusals = cell.source, below_refusals(cell.source, refusals)
             cell.source = relink(callouts(cell.source), target)
             cells.append(cell)
             if len(cells) == 1 and links:
@@ -241,6 +266,7 @@ def page(
             cells.append(new_markdown_cell(entry(name[0]) if name else "", id=cell.id))
             continue
         tags = [tag for mark, tag in TAGS.items() if mark in marks(directives)]
+        if refusals and not tags: tags = ["hide-input"]
         about = {"image": {"alt": described(cell.source, before, directives, title)}}
         if summary := directives.get("code-summary"):
             about |= {"code_prompt_show": summary.strip("\"'"), "code_prompt_hide": summary.strip("\"'")}

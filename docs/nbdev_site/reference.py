@@ -6,6 +6,7 @@ import copy
 import io
 import re
 import tokenize
+from collections.abc import Container
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -48,6 +49,7 @@ class Module:
     things: list[Thing]
     notebook: str = ""        # where it was written, from the top of the project
     patches: list[Thing] = field(default_factory=list)  # methods that are added here to classes of other modules
+    added: list[str] = field(default_factory=list)      # their full names, where their classes are public
 
     @property
     def short(self) -> str:
@@ -314,19 +316,24 @@ def read_package(folder: Path) -> list[Module]:
     for thing in (t for module in modules for t in module.things):
         thing.bases = [b for b in thing.bases if b not in inner]
     made = {f"{m.short}.{t.name}": t for m in modules for t in m.things}
-    for patch in (p for module in modules for p in module.patches):
-        for owner in (t for m in modules for t in m.things if t.kind == "class" and not t.home):
+    for module, patch in ((m, p) for m in modules for p in m.patches):
+        for other, owner in ((m, t) for m in modules for t in m.things if t.kind == "class" and not t.home):
             if owner.name == patch.name.partition(".")[0]:
-                owner.members.append(replace(patch, lines=(0, 0)))  # its source is in another module
+                patch.lines = (0, 0)  # its source is in another module
+                owner.members.append(patch)
+                module.added.append(f"{other.name}.{patch.name}")
     for module in modules:
         module.things = [replace(made[t.home], name=t.name, home=f"{folder.name}.{t.home}", members=[], lines=t.lines)
                          if t.home in made else t for t in module.things]
     return modules
 
 
-def package_names(folder: Path) -> set[str]:
-    "What can be imported from the package itself."
-    return set(exported(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ())
+def package_names(folder: Path) -> dict[str, str]:
+    "What can be imported from the package itself, and the module that it comes from."
+    tree = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
+    homes = {a.asname or a.name: node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
+             for a in node.names}
+    return {name: homes.get(name, "") for name in exported(tree) or ()}
 
 
 # Writing it down, as MyST
@@ -417,15 +424,18 @@ def entry(thing: Thing, module: str, depth: int = 0, indexed: bool = True) -> st
     return "\n".join([*parts, fence])
 
 
-def page(module: Module, direct: set[str] = frozenset(), title: str = "") -> str:
-    "The reference page of a module. `direct`: what can be imported from the package itself."
+def page(module: Module, direct: dict[str, str] | None = None, title: str = "") -> str:
+    "The reference page of a module. `direct`: what can be imported from the package itself, and from which module."
     package = module.name.partition(".")[0]
-    here = [t.name for t in module.things if t.name in direct]
+    here = [t.name for t in module.things if (direct or {}).get(t.name) == module.short]
     parts = [f"# {module.short}{' · ' * bool(title)}{title}", "", f"> {prose(module.doc)}" if module.doc else "", "",
              f"```{{py:module}} {module.name}\n```", ""]
     if module.notebook:
         where = module.notebook.removesuffix(".ipynb")
         parts += [f"Explained, built and tested in the notebook {{doc}}`/{where}`, as are the examples.", ""]
+    if module.added:
+        names = [f"{{py:obj}}`{'.'.join(full.rsplit('.', 2)[1:])} <{full}>`" for full in module.added]
+        parts += [f"It adds to classes of other modules: {', '.join(names)}.", ""]
     if here:
         parts += [f"From the package itself: `from {package} import {', '.join(here)}`; "
                   f"everything here: `from {module.name} import ...`.", ""]
@@ -451,7 +461,7 @@ def symbols(modules: list[Module]) -> dict[str, list[str]]:
     return out
 
 
-def lookup(words: str, table: dict[str, list[str]], home: str = "", direct: set[str] = frozenset()) -> str | None:
+def lookup(words: str, table: dict[str, list[str]], home: str = "", direct: Container[str] = ()) -> str | None:
     """The full name that code in a text stands for, or None.
 
     `home` is the module that the text is about: its names come first. A lone word in lower case is taken for a name

@@ -17,19 +17,6 @@ from .weights import normalize_neutral
 # %% auto #0
 __all__ = ['FEW', 'gae', 'standardize', 'Credit', 'book_credit', 'typical_return', 'stock_credit', 'explained_var', 'give_credit']
 
-# %% ../nbs/23_advantages.ipynb #e-check
-def _check(rewards, **others) -> None:
-    "Raise where the shapes differ, there is no step, or a mask is no mask."
-    if rewards.ndim == 0 or len(rewards) == 0:
-        raise ValueError(
-            f"rewards has shape {tuple(rewards.shape)}: give (T, ...) with at least one step")
-    for name, x in others.items():
-        if x.shape != rewards.shape:
-            raise ValueError(
-                f"{name} has shape {tuple(x.shape)}, rewards {tuple(rewards.shape)}: give the same")
-        if name != "values" and x.dtype != torch.bool:
-            raise TypeError(f"{name} has dtype {x.dtype}: give booleans")
-
 # %% ../nbs/23_advantages.ipynb #e-gae
 def gae(
     rewards: torch.Tensor,   # (T, ...) reward of each step; time first, then any shape of credit
@@ -52,6 +39,19 @@ def gae(
         adv[t] = A = torch.where(decided[t], delta + lam * A, A)
         V = torch.where(decided[t], values[t], target)
     return adv * decided, (adv + values) * decided
+
+# %% ../nbs/23_advantages.ipynb #e-check
+def _check(rewards, **others) -> None:
+    "Raise where the shapes differ, there is no step, or a mask is no mask."
+    if rewards.ndim == 0 or len(rewards) == 0:
+        raise ValueError(
+            f"rewards has shape {tuple(rewards.shape)}: give (T, ...) with at least one step")
+    for name, x in others.items():
+        if x.shape != rewards.shape:
+            raise ValueError(
+                f"{name} has shape {tuple(x.shape)}, rewards {tuple(rewards.shape)}: give the same")
+        if name != "values" and x.dtype != torch.bool:
+            raise TypeError(f"{name} has dtype {x.dtype}: give booleans")
 
 # %% ../nbs/23_advantages.ipynb #e-standardize
 def standardize(

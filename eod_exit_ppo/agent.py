@@ -53,18 +53,6 @@ def _days_to_train_on(panel, config) -> int:
         raise ValueError(f"keep is 'best', but the panel has {len(panel)} days: give at least 4")
     return len(panel) - len(panel) // 4
 
-# %% ../nbs/26_agent.ipynb #e-messages
-def with_last_checkpoint(agent, error) -> str:
-    "What went wrong in the epoch that was not finished, and what there is to go back to."
-    kept = agent._kept and f"; {agent._kept[0]} holds the agent after epoch {agent._kept[1]}"
-    return f"epoch {len(agent._rows) + 1}, {error}{kept or ''}"
-
-def require_panel(panel):
-    "The panel, or an error where the agent was loaded without."
-    if panel is None: raise ValueError(
-        "this agent has no panel: give one, FactorizedPPOEOD.load(path, panel=...)")
-    return panel
-
 # %% ../nbs/26_agent.ipynb #e-agent
 _KEPT = 2**22  # features of so many stock-snapshots are kept ready; of more, a round's at a time
 
@@ -117,6 +105,18 @@ class FactorizedPPOEOD(Shown):
         self._setup(panel, eval_panel, PPOConfig() if config is None else config, seed, device,
                     features, threads=threads, objective=objective, limits=limits, start=start)
         return self
+
+# %% ../nbs/26_agent.ipynb #e-messages
+def with_last_checkpoint(agent, error) -> str:
+    "What went wrong in the epoch that was not finished, and what there is to go back to."
+    kept = agent._kept and f"; {agent._kept[0]} holds the agent after epoch {agent._kept[1]}"
+    return f"epoch {len(agent._rows) + 1}, {error}{kept or ''}"
+
+def require_panel(panel):
+    "The panel, or an error where the agent was loaded without."
+    if panel is None: raise ValueError(
+        "this agent has no panel: give one, FactorizedPPOEOD.load(path, panel=...)")
+    return panel
 
 # %% ../nbs/26_agent.ipynb #e-setup
 @patch
@@ -290,6 +290,18 @@ def data_record(self: FactorizedPPOEOD):
         self._panels = dict(panel=words(self.panel), eval_panel=words(self.eval_panel))
     return self._panels
 
+# %% ../nbs/26_agent.ipynb #e-begin-begin
+@patch
+def _begin(self: FactorizedPPOEOD, given, resume):
+    "Settings of this call of train, and the epochs that it has to do."
+    if resume: self._check_resume(given)
+    else:
+        config = replace(self.config, **given)
+        until = 0 if self._rows and config.refresh_until < 1 else config.refresh_until
+        self._sample, self._call = None, dict(config=config, done=0, refresh_until=until)
+    config, first = self._call["config"], self._call["done"]
+    return config, dict(iterable=range(first, config.epochs), initial=first, total=config.epochs)
+
 # %% ../nbs/26_agent.ipynb #e-begin-check-resume
 @patch
 def _check_resume(self: FactorizedPPOEOD, given):
@@ -305,18 +317,6 @@ def _check_resume(self: FactorizedPPOEOD, given):
     for name, x in given.items():
         if (was := getattr(config, name)) != x: raise ValueError(
             f"resume: {name} was {was} and is {x}: leave it out, or train without resume")
-
-# %% ../nbs/26_agent.ipynb #e-begin-begin
-@patch
-def _begin(self: FactorizedPPOEOD, given, resume):
-    "Settings of this call of train, and the epochs that it has to do."
-    if resume: self._check_resume(given)
-    else:
-        config = replace(self.config, **given)
-        until = 0 if self._rows and config.refresh_until < 1 else config.refresh_until
-        self._sample, self._call = None, dict(config=config, done=0, refresh_until=until)
-    config, first = self._call["config"], self._call["done"]
-    return config, dict(iterable=range(first, config.epochs), initial=first, total=config.epochs)
 
 # %% ../nbs/26_agent.ipynb #e-train
 @patch

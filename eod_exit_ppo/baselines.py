@@ -195,17 +195,6 @@ def fit(
         if np.array_equal(levels, before): break
     return cls(levels)
 
-# %% ../nbs/10_baselines.ipynb #e-finite-numbers
-def _finite_numbers(name, values):
-    "An array of float64 of its own, read-only; TypeError or ValueError naming it."
-    try: a = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as e:
-        raise TypeError(f"{name} is no list of numbers ({e})") from e
-    if not np.isfinite(a).all():
-        raise ValueError(f"{name} has numbers that are not finite: give finite ones")
-    a.setflags(write=False)
-    return a
-
 # %% ../nbs/10_baselines.ipynb #exact
 @dataclass(frozen=True, eq=False)
 class ExactOptimum(LevelRule):
@@ -237,6 +226,17 @@ class ExactOptimum(LevelRule):
     def synthetic(cls, D: int = 300, T: int = 8, N: int = 800, seed: int = 123) -> ExactOptimum:
         "The optimum for `IntradayPanel.synthetic(D, T, N, seed)`."
         return cls(synthetic_alpha(D, T, N, seed))
+
+# %% ../nbs/10_baselines.ipynb #e-finite-numbers
+def _finite_numbers(name, values):
+    "An array of float64 of its own, read-only; TypeError or ValueError naming it."
+    try: a = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as e:
+        raise TypeError(f"{name} is no list of numbers ({e})") from e
+    if not np.isfinite(a).all():
+        raise ValueError(f"{name} has numbers that are not finite: give finite ones")
+    a.setflags(write=False)
+    return a
 
 # %% ../nbs/10_baselines.ipynb #e-induction
 @patch
@@ -306,19 +306,6 @@ def weighted_least_squares(
     beta = np.linalg.lstsq(r[:, :-1], r[:, -1], rcond=1e-10)[0]
     return beta * scale[-1] / scale[:-1]
 
-# %% ../nbs/10_baselines.ipynb #e-basis
-def checked_basis(basis: Callable, panel: IntradayPanel) -> np.ndarray:
-    "The basis of a panel, checked: shape, and finite wherever a stock may act."
-    b, shape = np.asarray(basis(panel)), (panel.D, panel.T, panel.N)
-    if b.ndim != 4 or b.shape[:3] != shape:
-        raise ValueError(f"basis gives shape {b.shape}: it should be {shape + ('K',)}, "
-                         "one value for each function")
-    if not (bad := ~np.isfinite(b)).any(): return b
-    if len(bad := np.argwhere(bad.any(-1) & may_act(panel))): raise ValueError(
-        f"basis has {len(bad)} rows that are not finite, the first at {place(panel, *bad[0])}: "
-        "give numbers where it may act")
-    return np.where(np.isfinite(b), b, 0)
-
 # %% ../nbs/10_baselines.ipynb #lsmc
 @dataclass(frozen=True, eq=False)
 class LeastSquaresMC(LevelRule):
@@ -363,3 +350,16 @@ def fit(
         coef[t] = weighted_least_squares(b_t, y[here], w[here])
         y[here] = np.where(x[:, t][here] > b_t @ coef[t], x[:, t][here], y[here])
     return cls(coef, rows, basis)
+
+# %% ../nbs/10_baselines.ipynb #e-basis
+def checked_basis(basis: Callable, panel: IntradayPanel) -> np.ndarray:
+    "The basis of a panel, checked: shape, and finite wherever a stock may act."
+    b, shape = np.asarray(basis(panel)), (panel.D, panel.T, panel.N)
+    if b.ndim != 4 or b.shape[:3] != shape:
+        raise ValueError(f"basis gives shape {b.shape}: it should be {shape + ('K',)}, "
+                         "one value for each function")
+    if not (bad := ~np.isfinite(b)).any(): return b
+    if len(bad := np.argwhere(bad.any(-1) & may_act(panel))): raise ValueError(
+        f"basis has {len(bad)} rows that are not finite, the first at {place(panel, *bad[0])}: "
+        "give numbers where it may act")
+    return np.where(np.isfinite(b), b, 0)

@@ -45,19 +45,6 @@ def _t_quantile(A, K, n_boot, level, seed, least=0.1):
         t.append(np.abs(drawn.mean(1)) / np.maximum(drawn.std(1, ddof=1), floor))
     return np.quantile(np.concatenate(t), level, method="higher") * np.sqrt(K)
 
-# %% ../nbs/30_bootstrap.ipynb #e-checks
-def _checked_series(x):
-    "A daily series as (D,) float64."
-    x = np.asarray(x, np.float64)
-    if x.ndim == 1 and np.isfinite(x).all(): return x
-    raise ValueError(f"x has shape {x.shape} and {(~np.isfinite(x)).sum()} non-finite values: "
-                     "give one number per day")
-
-def _checked_block(block, D):
-    "A block length that leaves five blocks."
-    if block == int(block) and 1 <= block <= D // 5: return int(block)
-    raise ValueError(f"block is {block}: give 1..{D // 5} days, a fifth of {D} at most")
-
 # %% ../nbs/30_bootstrap.ipynb #e-boot
 def block_bootstrap(
     x: np.ndarray,             # (D,) a daily series; for two policies, the daily difference
@@ -81,6 +68,19 @@ def block_bootstrap(
     A = _block_means(x - mean, b)
     reach = _t_quantile(A, round(D / b), n_boot, level, seed) * np.sqrt(b / (D - b)) * A.std()
     return max(mean - reach, least), min(mean + reach, greatest)
+
+# %% ../nbs/30_bootstrap.ipynb #e-checks
+def _checked_series(x):
+    "A daily series as (D,) float64."
+    x = np.asarray(x, np.float64)
+    if x.ndim == 1 and np.isfinite(x).all(): return x
+    raise ValueError(f"x has shape {x.shape} and {(~np.isfinite(x)).sum()} non-finite values: "
+                     "give one number per day")
+
+def _checked_block(block, D):
+    "A block length that leaves five blocks."
+    if block == int(block) and 1 <= block <= D // 5: return int(block)
+    raise ValueError(f"block is {block}: give 1..{D // 5} days, a fifth of {D} at most")
 
 # %% ../nbs/30_bootstrap.ipynb #e-spread
 def spread_of_days(x: np.ndarray, block: int) -> float:

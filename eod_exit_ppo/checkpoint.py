@@ -82,7 +82,9 @@ def objective_record(objective) -> dict:
 
 # %% ../nbs/27_checkpoint.ipynb #e-goal-objective-to-use
 def objective_to_use(record: dict, given) -> Term:
-    "The objective to go on with. ValueError for another, or for none where the file can't hold it."
+    """The objective to go on with; a UserWarning says where it can't be checked.
+
+    Raises ValueError for another, or for none where the file can't hold it."""
     text = record["text"]
     if given is None:
         if record["shipped"]: return parse_objective(text)
@@ -90,9 +92,13 @@ def objective_to_use(record: dict, given) -> Term:
             f"the agent was trained on a function of one's own, {text!r}, which a checkpoint "
             "cannot hold: give it, FactorizedPPOEOD.load(path, objective=...)")
     given = as_objective(given)
-    same = given == parse_objective(text) if record["shipped"] else record["probe"] is None or (
-        (probe := _worth_probe(given)) is not None
-        and torch.allclose(probe, record["probe"], rtol=1e-4, atol=1e-7))
+    if record["shipped"]: same = given == parse_objective(text)
+    elif record["probe"] is None:
+        _warn_unsure("this objective is the one", text, "it")
+        same = True
+    else:
+        now = _worth_probe(given)
+        same = now is not None and torch.allclose(now, record["probe"], rtol=1e-4, atol=1e-7)
     if not same: raise ValueError(
         f"the objective given, {given!r}, is not the one the agent was trained on, {text!r}")
     return given
@@ -138,7 +144,9 @@ def _start_probe(rule):
 
 # %% ../nbs/27_checkpoint.ipynb #e-start-record-start-to-use
 def start_to_use(record: dict | None, given):
-    "The rule to go on with; ValueError where the file needs one and another, or none, is given."
+    """The rule to go on with; a UserWarning says where it can't be checked.
+
+    Raises ValueError where the file needs one and another, or none, is given."""
     if record is None:
         if given is not None:
             raise ValueError("the agent was trained without a start: leave out start")
@@ -149,10 +157,17 @@ def start_to_use(record: dict | None, given):
         "hold: give it, FactorizedPPOEOD.load(path, start=...)")
     was = record["probe"] if record["rule"] is None else _start_probe(rule_from(record["rule"]))
     now = _start_probe(given)
-    if was is not None and (now is None or not torch.allclose(was, now, rtol=1e-4, atol=1e-7)):
+    if was is None: _warn_unsure("this rule is the one", record["name"], "it")
+    elif now is None or not torch.allclose(was, now, rtol=1e-4, atol=1e-7):
         raise ValueError(f"the rule given, {type(given).__name__}, is not the one that the agent "
                          f"started from, {record['name']}")
     return given
+
+# %% ../nbs/27_checkpoint.ipynb #e-unsure
+def _warn_unsure(what, name, they):
+    warnings.warn(f"whether {what} that the agent was trained with, {name!r}, can't be checked: "
+                  f"{they} could not be tried on a made-up panel when it was saved",
+                  UserWarning, stacklevel=5)
 
 # %% ../nbs/27_checkpoint.ipynb #e-features-of
 def features_to_use(record: dict, given) -> FeatureSet:
@@ -170,10 +185,7 @@ def features_to_use(record: dict, given) -> FeatureSet:
     elif SHIPPED.get(given.name) is given: raise ValueError(
         f"the agent was trained with a function for features, {name!r}, and not with the "
         f"{given.name!r} that ship: give that function, features=...")
-    elif record["probe"] is None: warnings.warn(
-        f"whether these features are those that the agent was trained with, {name!r}, can't be "
-        "checked: they could not be tried on a made-up panel when it was saved",
-        UserWarning, stacklevel=4)
+    elif record["probe"] is None: _warn_unsure("these features are those", name, "they")
     elif not _same_numbers(record["probe"], probe(
             given, *(record["probe"][k] for k in ("T", "extra", "costs")))):
         raise ValueError(

@@ -78,6 +78,15 @@ def once(name: str, values: Iterable) -> None:
     if (count > 1).any():
         raise ValueError(f"{name} must be unique, {seen[count > 1][0]} is there twice")
 
+# %% ../nbs/90_checks.ipynb #e-other-tickers
+def refuse_other_tickers(name: str, table, tickers) -> None:
+    "ValueError for a DataFrame whose columns are not the tickers in their order; arrays pass."
+    if tickers is None or not hasattr(table, "columns"): return
+    for have, want in zip(map(str, table.columns), map(str, tickers)):
+        if have != want: raise ValueError(
+            f"{name} is a table with the column {have} where tickers has {want}: "
+            "put its columns in the order of tickers, or use from_frame")
+
 # %% ../nbs/90_checks.ipynb #e-place
 def place(panel, d: int, t: int | None = None, i: int | None = None) -> str:
     "In words, such as: day 3 (2020-01-06), snapshot 1 (t1), stock 7 (S007)."

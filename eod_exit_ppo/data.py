@@ -11,7 +11,7 @@ from numbers import Number
 import numpy as np
 import pandas as pd
 from .checks import (as_array, float32_array, list_of_names, once, patch, place,
-                                 read_only)
+                                 read_only, refuse_other_tickers)
 from .style import COLOURS
 from .synthetic import make_synthetic_data, synthetic_alpha
 
@@ -173,6 +173,7 @@ def axis_labels(name, values, n, default):
     "Names of one axis as an array of str, one for each of the `n` positions and none twice."
     a = np.array([default.format(i) for i in range(n)] if values is None
                  else list_of_names(name, values))
+    if name == "times": a = np.char.strip(a)
     if a.shape != (n,): raise ValueError(f"{name} has {len(a)} labels but returns ask for {n}")
     once(name, a)
     return read_only(a)
@@ -202,8 +203,10 @@ def checked_arrays(p) -> dict:
     if gone.any(): raise ValueError(
         f"weights has {gone.sum()} values too small for float32, the first at day "
         f"{gone.argmax() // N}, stock {gone.argmax() % N}: scale the weights up")
-    return a | dict(dates=day_labels(p.dates, D), times=axis_labels("times", p.times, T, "t{}"),
-                    tickers=axis_labels("tickers", p.tickers, N, "S{:03d}"))
+    a |= dict(dates=day_labels(p.dates, D), times=axis_labels("times", p.times, T, "t{}"),
+              tickers=axis_labels("tickers", p.tickers, N, "S{:03d}"))
+    for k in own: refuse_other_tickers(k, getattr(p, k), p.tickers)
+    return a
 
 # %% ../nbs/01_data.ipynb #e-values
 def _refuse_cells(p, name, bad, what, remedy):

@@ -43,12 +43,13 @@ def at_steps(array: np.ndarray, steps: np.ndarray) -> np.ndarray:
 # %% ../nbs/03_exits.ipynb #e-check
 def check_exit_steps(
     panel: IntradayPanel,    # D days, T snapshots, N stocks
-    exit_steps: np.ndarray,  # (D, N) int
+    exit_steps: np.ndarray,  # (D, N) int; or a table: dates by tickers
 ) -> np.ndarray:             # the same steps as int64
     """Exit steps that make sense on this panel, or an error that says which do not, and where.
 
     Raises TypeError if they are not integers; ValueError if the shape is wrong, a step is outside
     0..T-1, or a stock with a weight exits before the last snapshot where it cannot be traded."""
+    if isinstance(exit_steps, pd.DataFrame): exit_steps = steps_of_frame(panel, exit_steps)
     steps = np.asarray(as_array("exit_steps", exit_steps))
     if steps.dtype.kind not in "iu":
         raise TypeError(f"exit_steps has dtype {steps.dtype}: give integers")
@@ -70,7 +71,7 @@ def check_exit_steps(
     return steps
 
 # %% ../nbs/03_exits.ipynb #e-labels
-def _steps_of_frame(panel, table):
+def steps_of_frame(panel, table):
     "Exit steps of a table with a row per date, a column per ticker; ValueError if one is missing."
     try: rows = pd.Index(as_dates(table.index))
     except (TypeError, ValueError) as e:
@@ -85,6 +86,17 @@ def _steps_of_frame(panel, table):
             f"{lost[0]}: give one row per date and one column per ticker")
     at = np.ix_(rows.get_indexer(panel.dates), columns.get_indexer(panel.tickers))
     return table.to_numpy()[at]
+
+# %% ../nbs/03_exits.ipynb #e-with-costs
+@patch
+def with_costs(self: IntradayPanel, early_bps=0.0, close_bps=0.0) -> IntradayPanel:
+    """The same days with other costs: of an exit before the close, and of one at the close.
+
+    Each is in basis points of what is traded: a number for all stocks, an array (N,), or a dict or
+    Series by ticker that names them all."""
+    given = dict(early=early_bps, close=close_bps)
+    costs = np.stack([_basis_points(k, v, self.tickers) for k, v in given.items()])
+    return self.with_arrays(costs=np.float32(costs / 1e4) if costs.any() else None)
 
 # %% ../nbs/03_exits.ipynb #e-basis-points
 def _basis_points(name, value, tickers):
@@ -109,17 +121,6 @@ def _basis_points(name, value, tickers):
         f"{name}_bps is {bps[bad.argmax()]} for {tickers[bad.argmax()]}: "
         "give basis points, from 0 to below 10000")
     return bps
-
-# %% ../nbs/03_exits.ipynb #e-with-costs
-@patch
-def with_costs(self: IntradayPanel, early_bps=0.0, close_bps=0.0) -> IntradayPanel:
-    """The same days with other costs: of an exit before the close, and of one at the close.
-
-    Each is in basis points of what is traded: a number for all stocks, an array (N,), or a dict or
-    Series by ticker that names them all."""
-    given = dict(early=early_bps, close=close_bps)
-    costs = np.stack([_basis_points(k, v, self.tickers) for k, v in given.items()])
-    return self.with_arrays(costs=np.float32(costs / 1e4) if costs.any() else None)
 
 # %% ../nbs/03_exits.ipynb #e-net
 def net_marks(
@@ -158,9 +159,7 @@ class Exits:
                             "give exit steps or what has exit_steps(panel)")
         steps = (policy.exit_steps(panel) if decides
                  else policy.steps if isinstance(policy, Exits) else policy)
-        try:
-            if isinstance(steps, pd.DataFrame): steps = _steps_of_frame(panel, steps)
-            return cls(panel, check_exit_steps(panel, steps))
+        try: return cls(panel, check_exit_steps(panel, steps))
         except (TypeError, ValueError) as e: raise type(e)(f"{name}: {e}") from None
 
 # %% ../nbs/03_exits.ipynb #e-held

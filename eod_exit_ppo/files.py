@@ -187,14 +187,6 @@ def new_folder(
             if old.exists() and not folder.exists(): os.rename(old, folder)
             for left in (part, old): shutil.rmtree(left, ignore_errors=True)
 
-# %% ../nbs/91_files.ipynb #e-replace
-def _refuse_to_replace(folder, kind, overwrite):
-    "FileExistsError where a folder is there, unless it is one of this kind and may be replaced."
-    ours = (folder / f"{kind}.json").is_file()
-    if folder.exists() and not (ours and overwrite): raise FileExistsError(
-        f"{folder} is there already{'' if ours else f', and it is no {kind} of this package'}: "
-        f"give another folder{', or overwrite=True' if ours else ''}")
-
 # %% ../nbs/91_files.ipynb #e-fill
 def _fill(folder, kind, writers, about):
     "Write the files of a folder, and the list of them last."
@@ -219,6 +211,14 @@ def write_folder(
     with new_folder(folder) as part:
         part.mkdir()
         _fill(part, kind, writers, about)
+
+# %% ../nbs/91_files.ipynb #e-replace
+def _refuse_to_replace(folder, kind, overwrite):
+    "FileExistsError where a folder is there, unless it is one of this kind and may be replaced."
+    ours = (folder / f"{kind}.json").is_file()
+    if folder.exists() and not (ours and overwrite): raise FileExistsError(
+        f"{folder} is there already{'' if ours else f', and it is no {kind} of this package'}: "
+        f"give another folder{', or overwrite=True' if ours else ''}")
 
 # %% ../nbs/91_files.ipynb #e-read
 def read_folder(

@@ -22,22 +22,6 @@ def _reported(state: DayState, i, share, worth) -> DayState:
     steps[i] = -1 if done[i] < 1 - 1e-9 else steps[i] if steps[i] >= 0 else max(state.last, 0)
     return state._replace(done=done, gain=gain, exit_step=steps)
 
-# %% ../nbs/53_fills.ipynb #e-worth
-@patch
-def _worth(self: LiveDay, i, price, real) -> float:
-    "A fill's return; without a price the mark's, net of costs. ValueError if it can't be right."
-    if price is None: return float(net_marks(self.panel)[0, self.exit_steps[i], i])
-    if self.prior_close is None:
-        raise ValueError("price says nothing without yesterday's: give LiveDay prior_close")
-    if isinstance(price, str) or not np.isfinite(price) or price <= 0: raise ValueError(
-        f"price is {price!r}: give what was paid for one share, or leave it out for the mark")
-    worth = since_prior(np.array([price]), self.prior_close[i:i + 1])
-    known = self.panel.marks()[0, self.exit_steps[i], [i]]
-    if implausible(worth, known, self._limits[1])[0] and not real: raise ValueError(
-        f"price is {price:g} for {self.tickers[i]}, further than max_move={self._limits[1]:g} from "
-        "its last quote: correct it, or say real=True; nothing was noted")
-    return float(worth[0])
-
 # %% ../nbs/53_fills.ipynb #e-fill
 @patch
 def fill(
@@ -64,6 +48,22 @@ def fill(
             for x in self._past]
     self._keep(new, dict(call="fill", ticker=self.tickers[i], share=float(share), price=price,
                          real=real or None), past)
+
+# %% ../nbs/53_fills.ipynb #e-worth
+@patch
+def _worth(self: LiveDay, i, price, real) -> float:
+    "A fill's return; without a price the mark's, net of costs. ValueError if it can't be right."
+    if price is None: return float(net_marks(self.panel)[0, self.exit_steps[i], i])
+    if self.prior_close is None:
+        raise ValueError("price says nothing without yesterday's: give LiveDay prior_close")
+    if isinstance(price, str) or not np.isfinite(price) or price <= 0: raise ValueError(
+        f"price is {price!r}: give what was paid for one share, or leave it out for the mark")
+    worth = since_prior(np.array([price]), self.prior_close[i:i + 1])
+    known = self.panel.marks()[0, self.exit_steps[i], [i]]
+    if implausible(worth, known, self._limits[1])[0] and not real: raise ValueError(
+        f"price is {price:g} for {self.tickers[i]}, further than max_move={self._limits[1]:g} from "
+        "its last quote: correct it, or say real=True; nothing was noted")
+    return float(worth[0])
 
 # %% ../nbs/53_fills.ipynb #e-trades
 @patch

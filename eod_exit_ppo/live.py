@@ -17,9 +17,9 @@ from .data import IntradayPanel, as_dates, last_mark
 from .daystate import (DayState, after_deciding, checked_draw, corrected, limits_of,
                                    refuse_other)
 from .journal import Journal
-from .quotes import (after_close, checked_closes, checked_limits, checked_returns,
-                                 flags, implausible, numbers, refuse_disorder, stale, time_label,
-                                 zone_of)
+from .quotes import (after_close, checked_closes, checked_returns, flags, implausible,
+                                 numbers, quote_limits, refuse_disorder, stale, time_label)
+from .times import zone_of
 
 # %% auto #0
 __all__ = ['LiveDay', 'replay']
@@ -57,7 +57,8 @@ class LiveDay:
             raise TypeError(f"policy is {policy if isinstance(policy, type) else type(policy)}: "
                             "give an object with exit_steps(panel), such as agent.policy")
         self.policy, self.session, self.tz, self._past = policy, session, tz, []
-        self.tickers, self.times = list_of_names("tickers", tickers), list_of_names("times", times)
+        self.tickers = list_of_names("tickers", tickers)
+        self.times = [x.strip() for x in list_of_names("times", times)]
         once("tickers", self.tickers)
         self._index = index = pd.Index(self.tickers, name="ticker")
         signals, weights = numbers(index, "signals", signals), numbers(index, "weights", weights)
@@ -69,7 +70,7 @@ class LiveDay:
             None if date is None else [date], self.times, self.tickers, state.extra, own,
             None if universe is None else flags(index, "universe", universe)[None])
         if prior_close is not None: prior_close = checked_closes(index, prior_close, weights)
-        self._limits, self._zone = checked_limits(min_quoted, max_move), zone_of(tz)
+        self._limits, self._zone = quote_limits(min_quoted, max_move), zone_of("tz", tz and str(tz))
         self._state, self.date = state, None if date is None else str(self._panel.dates[0])
         refuse_disorder(self.times)
         self._closed = after_close(self.times, session, self.date, self._zone)

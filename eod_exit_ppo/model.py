@@ -17,7 +17,7 @@ from .checks import patch
 from .data import IntradayPanel
 
 # %% auto #0
-__all__ = ['HEADS', 'bernoulli_logp', 'bernoulli_entropy', 'Head', 'ExitHead', 'ValueHead', 'check_width', 'ActorCritic',
+__all__ = ['HEADS', 'bernoulli_logp', 'bernoulli_entropy', 'Head', 'ExitHead', 'ValueHead', 'ActorCritic', 'check_width',
            'StartRule', 'refresh_statistics', 'fold', 'FoldedNet', 'fold_model', 'row_heads']
 
 # %% ../nbs/21_model.ipynb #e-bernoulli
@@ -74,18 +74,6 @@ def _linear_from(generator: torch.Generator) -> Callable[[int, int], nn.Linear]:
         layer.weight, layer.bias = draw(n_out, n_in), draw(n_out)
         return layer
     return linear
-
-# %% ../nbs/21_model.ipynb #e-width
-def check_width(
-    name: str,        # what the array is called
-    x: torch.Tensor,  # (..., width)
-    width: int,       # what the network takes
-    made_of: str,     # in words, what the width consists of
-) -> None:
-    "Raise ValueError where the last axis is not as wide as the network takes it."
-    if x.shape[-1] != width:
-        raise ValueError(f"{name} has shape {tuple(x.shape)}: "
-                         f"this network takes a last axis of {width}, {made_of}")
 
 # %% ../nbs/21_model.ipynb #e-net
 class ActorCritic(nn.Module):
@@ -189,6 +177,18 @@ def forward_value(
 def heads(self: ActorCritic) -> list[Head]:
     "The heads that this network has, in the order of their columns."
     return [h for h in HEADS if getattr(self, h.module) is not None]
+
+# %% ../nbs/21_model.ipynb #e-width
+def check_width(
+    name: str,        # what the array is called
+    x: torch.Tensor,  # (..., width)
+    width: int,       # what the network takes
+    made_of: str,     # in words, what the width consists of
+) -> None:
+    "Raise ValueError where the last axis is not as wide as the network takes it."
+    if x.shape[-1] != width:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}: "
+                         f"this network takes a last axis of {width}, {made_of}")
 
 # %% ../nbs/21_model.ipynb #e-fresh
 LONG_DAY = 13  # snapshots; on days of more, a fresh policy begins by holding

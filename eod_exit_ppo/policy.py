@@ -19,23 +19,6 @@ from .rollout import Days, exit_chances, greedy_exits
 # %% auto #0
 __all__ = ['LearnedPolicy', 'chances']
 
-# %% ../nbs/25_policy.ipynb #e-widths
-def check_widths(features, got, want):
-    "Raise where features do not fit the network that they are given to."
-    if tuple(got) != tuple(want): raise ValueError(
-        f"features {features.name!r} give {got[0]} numbers per stock and {got[1]} per book, "
-        f"but the network was built for {want[0]} and {want[1]}: "
-        "use the features that it was trained with")
-
-# %% ../nbs/25_policy.ipynb #e-broken
-def not_finite(model) -> str:
-    "What in a network is not finite, in words; nothing where all of it is."
-    state = model.state_dict()
-    if torch.cat([x.flatten() for x in state.values()]).isfinite().all(): return ""
-    counts = {k: int((~x.isfinite()).sum()) for k, x in state.items()}
-    return "the network's " + ", ".join(
-        f"{k} has {n} values that are not finite" for k, n in counts.items() if n)
-
 # %% ../nbs/25_policy.ipynb #e-policy
 class LearnedPolicy(TakesLimits):
     """What an agent learned, frozen; in float64, so that a day alone is decided as among others.
@@ -64,6 +47,23 @@ class LearnedPolicy(TakesLimits):
         days = Days.of(panel, self.features, self._net.b2.device, torch.float64, t, self.start)
         check_widths(self.features, days.widths, self.widths)
         return days
+
+# %% ../nbs/25_policy.ipynb #e-widths
+def check_widths(features, got, want):
+    "Raise where features do not fit the network that they are given to."
+    if tuple(got) != tuple(want): raise ValueError(
+        f"features {features.name!r} give {got[0]} numbers per stock and {got[1]} per book, "
+        f"but the network was built for {want[0]} and {want[1]}: "
+        "use the features that it was trained with")
+
+# %% ../nbs/25_policy.ipynb #e-broken
+def not_finite(model) -> str:
+    "What in a network is not finite, in words; nothing where all of it is."
+    state = model.state_dict()
+    if torch.cat([x.flatten() for x in state.values()]).isfinite().all(): return ""
+    counts = {k: int((~x.isfinite()).sum()) for k, x in state.items()}
+    return "the network's " + ", ".join(
+        f"{k} has {n} values that are not finite" for k, n in counts.items() if n)
 
 # %% ../nbs/25_policy.ipynb #e-draw
 def _hashes(seed: int, texts) -> np.ndarray:

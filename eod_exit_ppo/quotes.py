@@ -7,7 +7,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 from .checks import as_array, quietly, read_only
@@ -136,7 +135,7 @@ def stale(
     return ~np.isnan(row) & (both.sum() >= _MANY and (row[both] == before[both]).all())
 
 # %% ../nbs/51_quotes.ipynb #e-limits
-def checked_limits(min_quoted, max_move) -> tuple[float, float]:
+def quote_limits(min_quoted, max_move) -> tuple[float, float]:
     "A share from 0 to 1, and one above 0 (None: no limit); ValueError for others."
     if not isinstance(min_quoted, (int, float)) or not 0 <= min_quoted <= 1: raise ValueError(
         f"min_quoted is {min_quoted!r}: give a share of the held weight from 0 to 1, like 0.5")
@@ -160,13 +159,6 @@ def refuse_disorder(times: list[str]) -> None:
     k = (np.diff(at) <= 0).argmax()
     raise ValueError(f"times are out of order, {times[k + 1]} comes after {times[k]}: give them in "
                      "the order of the day, the close last")
-
-# %% ../nbs/51_quotes.ipynb #e-label
-def zone_of(tz: str | None):
-    "The time zone of a name; ValueError where there is none."
-    try: return tz if tz is None else ZoneInfo(str(tz))
-    except Exception as e:
-        raise ValueError(f"tz is {tz!r}: give a zone like 'America/New_York'") from e
 
 # %% ../nbs/51_quotes.ipynb #e-label-time-label
 def time_label(time, zone, date) -> str:

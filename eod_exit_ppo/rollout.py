@@ -171,13 +171,6 @@ class Step(NamedTuple):
     wishes: torch.Tensor     # (R,) bool, what was wished for
     exits: torch.Tensor      # (R,) bool, what is exited
 
-# %% ../nbs/22_rollout.ipynb #e-walk-fits
-def _check_widths(net, days):
-    "Raise ValueError where the features are not as many as the network takes."
-    check_width("stock features", days.stock, len(net.own), "those it was made for")
-    check_width("context", days.context, net.ctx1[0].shape[1] - 3,
-                "its own less exited long, exited short and time")
-
 # %% ../nbs/22_rollout.ipynb #e-walk-on
 def walk(
     net: FoldedNet,
@@ -209,6 +202,13 @@ def walk(
         wishes = ExitHead.wish(torch.sigmoid(logit), u if u is None else u.flatten()[cell])
         exits = book.step(t, whole(wishes), None if book.limits is None else whole(logit))
         yield Step(t, context, embedding, cell, stock, out, start, wishes, exits.view(-1)[cell])
+
+# %% ../nbs/22_rollout.ipynb #e-walk-fits
+def _check_widths(net, days):
+    "Raise ValueError where the features are not as many as the network takes."
+    check_width("stock features", days.stock, len(net.own), "those it was made for")
+    check_width("context", days.context, net.ctx1[0].shape[1] - 3,
+                "its own less exited long, exited short and time")
 
 # %% ../nbs/22_rollout.ipynb #e-rollclass
 @dataclass

@@ -11,16 +11,6 @@ from .data import IntradayPanel
 # %% auto #0
 __all__ = ['normalize_neutral']
 
-# %% ../nbs/02_weights.ipynb #e-finite
-def _check_finite(w):
-    "Raise on the first weight that is not a finite number."
-    bad = ~np.isfinite(w)
-    if bad.any():
-        at = np.unravel_index(bad.argmax(), w.shape)
-        place = ", ".join(f"{axis} {i}" for axis, i in zip(("day", "stock")[-w.ndim:], at))
-        raise ValueError(f"w has {bad.sum()} non-finite values, the first {w[at]} at {place}: "
-                         "give finite numbers, 0 for a stock outside the book")
-
 # %% ../nbs/02_weights.ipynb #e-norm
 def normalize_neutral(
     w: np.ndarray,  # (N,) or (D, N) raw weights of any scale; positive is long, negative is short
@@ -41,6 +31,16 @@ def normalize_neutral(
         raise ValueError("w has values too large to be added up: scale them down")
     long, short = (side / np.where(total > 0, total, 1) for side, total in zip((long, short), sums))
     return (long + short).astype(np.float64 if w.dtype == np.float64 else np.float32)
+
+# %% ../nbs/02_weights.ipynb #e-finite
+def _check_finite(w):
+    "Raise on the first weight that is not a finite number."
+    bad = ~np.isfinite(w)
+    if bad.any():
+        at = np.unravel_index(bad.argmax(), w.shape)
+        place = ", ".join(f"{axis} {i}" for axis, i in zip(("day", "stock")[-w.ndim:], at))
+        raise ValueError(f"w has {bad.sum()} non-finite values, the first {w[at]} at {place}: "
+                         "give finite numbers, 0 for a stock outside the book")
 
 # %% ../nbs/02_weights.ipynb #e-narrow
 FEW = 10   # names; a book of fewer is small

@@ -177,3 +177,26 @@ def test_an_untrained_agent_decides_as_the_rule_it_starts_from():
 
 def test_the_text_of_an_objective_is_the_objective(objective):
     if objective is not OBJECTIVES["own"]: assert parse_objective(repr(objective)) == objective
+
+
+class ForTwenty(Threshold):
+    "A rule that knows panels of twenty stocks alone, so no made-up panel can try it."
+    def advantage(self, panel):
+        if panel.N != 20: raise ValueError("twenty stocks")
+        return super().advantage(panel)
+
+
+def odd(x, days):
+    "A worth of one's own, likewise."
+    if x.shape[2] != 20: raise ValueError("twenty stocks")
+    return (x * days.weight.abs()[:, None]).sum((1, 2))
+
+
+@pytest.mark.parametrize("given", [dict(start=ForTwenty(0.01)), dict(objective=odd)], ids=lambda x: next(iter(x)))
+def test_what_cannot_be_checked_is_said(given, tmp_path):
+    days = IntradayPanel.synthetic(D=6, T=4, N=20)
+    agent = FactorizedPPOEOD.from_panel(days, config=replace(SMALL, epochs=1), **given)
+    agent.train(progress=False)
+    agent.save(tmp_path / "agent.pt")
+    with pytest.warns(UserWarning, match="can't be checked: it could not be tried on a made-up panel"):
+        FactorizedPPOEOD.load(tmp_path / "agent.pt", **given)

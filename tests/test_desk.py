@@ -116,7 +116,7 @@ def test_times_that_are_typed_wrong():
     (dict(times=["16:00", *TIMES[:-1]]), "times are out of order, 10:00 comes after 16:00"),
     (dict(session=("11:00", "16:00")), "times begin at 10:00, and the session is from 11:00"),
     (dict(session="XNYS", date="2024-03-30"), "XNYS has no session on 2024-03-30"),
-    (dict(tz="Wall Street"), "tz is 'Wall Street': give a zone"),
+    (dict(tz="Wall Street"), "tz is 'Wall Street', which is no time zone: give one like"),
     (dict(min_quoted=50), "min_quoted is 50: give a share"), (dict(max_move=0), "max_move is 0"),
 ], ids=lambda x: "" if isinstance(x, str) else next(iter(x)))
 def test_a_day_that_cannot_be(how, words):
@@ -326,7 +326,7 @@ def test_the_command_takes_times_with_a_zone(trained, tmp_path):
 
     first = ["--book", tmp_path / "book.csv", "--date", "2024-05-31", "--session", "XNYS"]
     zone = ["--tz", "America/New_York"]
-    assert "tz is 'Wall Street': give a zone" in decide("10:00", *first, "--tz", "Wall Street", status=2)
+    assert "tz is 'Wall Street', which is no time zone" in decide("10:00", *first, "--tz", "Wall Street", status=2)
     assert "the day has none: give a time with a zone" in decide("2024-05-31T14:00Z", *first, status=2)
     (tmp_path / "day").unlink()
     assert "times begin at 10:00, and the session is from 14:30" in decide("10:00", *first, "--tz", "Europe/London",

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from lively import lively
 
-from eod_exit_ppo import ExitAt, FactorizedPPOEOD, Hold, IntradayPanel, LeastSquaresMC, PPOConfig
+from eod_exit_ppo import (ExitAt, FactorizedPPOEOD, Hold, IntradayPanel, LeastSquaresMC, PPOConfig, Threshold,
+                          check_no_lookahead)
 from eod_exit_ppo.live import LiveDay, replay
 
 COMMON = """
@@ -190,3 +191,48 @@ def test_full_disk(book, tmp_path):
     assert (tmp_path / "book.day").read_bytes() == before and len(list(tmp_path.iterdir())) == 1 and day.last == "t0"
     for t in range(1, 8): day.decide(panel.times[t], returns=panel.returns[0, t])
     np.testing.assert_array_equal(LiveDay.load(tmp_path / "book.day", policy).exit_steps, policy.exit_steps(panel)[0])
+
+
+class Table:
+    "A policy that answers with a table, its stocks in another order than the panel's."
+    def exit_steps(self, panel):
+        steps = pd.DataFrame(Threshold(0.005).exit_steps(panel), panel.dates, panel.tickers)
+        return steps[steps.columns[::-1]]
+
+
+class Likely:
+    "The same for chances: a Series by ticker, backwards."
+    def __init__(self, cut=0): self.cut = cut
+    def exit_probability(self, panel, held, t):
+        on = np.sign(panel.weights[0]) * panel.returns[0, t] > 0.005
+        return pd.Series(np.where(on & (t < panel.T - 1), 0.9, 0.1), panel.tickers)[::-1][self.cut:]
+
+
+def test_labels_of_a_policy_count():
+    panel = IntradayPanel.synthetic(D=3, T=6, N=8)
+    steps = Threshold(0.005).exit_steps(panel)
+    np.testing.assert_array_equal(replay(Table(), panel), steps)
+    np.testing.assert_array_equal(replay(Likely(), panel), steps)
+    check_no_lookahead(Table(), panel)
+    with pytest.raises(ValueError, match="a Series that lacks S007: give one for each ticker"):
+        replay(Likely(cut=1), panel)
+
+
+def test_times_with_blanks():
+    panel = IntradayPanel.synthetic(D=1, T=3, N=8)
+    spaced = IntradayPanel(panel.signals, panel.returns, panel.weights, times=[" 9:00", "10:00 ", "16:00"])
+    assert spaced.times.tolist() == ["9:00", "10:00", "16:00"]
+    np.testing.assert_array_equal(replay(Threshold(0.005), spaced), Threshold(0.005).exit_steps(spaced))
+    day = LiveDay(Hold(), panel.tickers, panel.signals[0], panel.weights[0], times=[" 9:00", "16:00"])
+    assert not len(day.decide("9:00", returns=panel.returns[0, 0]))
+    with pytest.raises(ValueError, match="times must be unique, 9:00 is"):
+        LiveDay(Hold(), panel.tickers, panel.signals[0], panel.weights[0], times=["9:00", "9:00 ", "16:00"])
+
+
+def test_a_panel_knows_the_columns_of_a_table():
+    panel = IntradayPanel.synthetic(D=2, T=3, N=4)
+    table = pd.DataFrame(panel.signals, columns=panel.tickers)
+    own = IntradayPanel(table, panel.returns, panel.weights, tickers=panel.tickers)
+    np.testing.assert_array_equal(own.signals, panel.signals)
+    with pytest.raises(ValueError, match="signals is a table with the column S003 where tickers has S000"):
+        IntradayPanel(table[table.columns[::-1]], panel.returns, panel.weights, tickers=panel.tickers)

@@ -335,3 +335,18 @@ def test_every_public_name_of_the_package_is_read():
     for module in reference.read_package(ROOT / "eod_exit_ppo"):
         wanted = set(importlib.import_module(module.name).__all__)
         assert {t.name for t in module.things} == wanted, module.name
+
+
+def test_refusals_are_folded():
+    text = new_markdown_cell
+    page = notebooks.page(book(code("1 + 1"), text("## What is refused"), code("refused(f)"), text("### Also"),
+                               code("refused(g)"), text("## Next"), code("2")))
+    assert [c.metadata.tags for c in page.cells if c.cell_type == "code"] == [[], ["hide-input"], ["hide-input"], []]
+
+
+def test_a_method_has_an_example_where_one_is_shown():
+    shown = new_output("stream", name="stdout", text="1")
+    cells = book(code("#| export\nclass Box:\n    def open(self): return 1"),
+                 code("#| export\n@patch\ndef keep(self: Box): pass"), code("Box().keep()", shown),
+                 code("box.title()", shown)).cells
+    assert set(notebooks.examples(cells, ["Box", "Box.open", "Box.keep", "Box.title"])) == {"Box", "Box.keep"}

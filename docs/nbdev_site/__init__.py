@@ -40,7 +40,7 @@ class Sources(Project):
             if not any(part[0] in "._" for part in inside.parts) and name not in self.hidden:
                 found[name] = path
         for path in sorted((self.root / self.package).glob("[!_]*.py")):
-            found[REFERENCE + path.stem] = path
+            if REFERENCE + path.stem not in self.hidden: found[REFERENCE + path.stem] = path
         return found
 
     def discover(self, exclude_paths=(), include_paths=("**",)) -> set[str]:
@@ -71,11 +71,13 @@ class Book:
     def _take_examples(self, module: reference.Module) -> str:
         "Give a module's things the examples in its notebook, and say what that is called."
         notebook = nbformat.read(self.root / module.notebook, as_version=4)
-        things = [*module.things, *(m for t in module.things for m in t.members), *module.patches]
-        found, used = notebooks.examples(notebook.cells, [t.name for t in things]), []
-        for thing in (t for t in things if t.name in found and found[t.name] not in used):
+        methods = [*(m for t in module.things for m in t.members), *module.patches]
+        found = notebooks.examples(notebook.cells, [t.name for t in (*module.things, *methods)])
+        shown = [found[t.name] for t in module.things if t.name in found]  # a class's own is not shown again below it
+        for thing in (t for t in (*module.things, *methods) if t.name in found):
             cell = found[thing.name]
-            used.append(cell)
+            if thing in methods and cell in shown: continue
+            shown += [cell] if thing in methods else []
             thing.example = notebooks.split_directives(cell.source)[1], notebooks.shown_text(cell.outputs)
         return notebooks.heading(notebook)[0]
 
@@ -118,7 +120,7 @@ class Book:
         links = [f'<a href="{name}.ipynb" download>Download this notebook</a> (it runs where the package is installed)',
                  f"[On GitHub]({git})"]
         home = self.home(docname)
-        if home:
+        if home and self.modules[home].says_something:
             links.append(f"{{doc}}`Reference </{REFERENCE}{home.rpartition('.')[2]}>`")
         page = notebooks.page(nbformat.reads(text, as_version=4), lambda path: self.target(path, folder, documents),
                               lambda n: self.entry(n, home), "{.notebook-links}\n" + " · ".join(links))
@@ -196,7 +198,9 @@ def use_sources(app) -> None:
     "Tell Sphinx where the documents are, and read the modules."
     book = Book(Path(app.confdir).parent)
     app.nbdev_book = book
-    app.project = Sources(app.srcdir, app.config.source_suffix, book.root, book.settings["lib_path"], ["nbs/index"])
+    silent = [REFERENCE + m.short for m in book.modules.values() if not m.says_something]
+    app.project = Sources(app.srcdir, app.config.source_suffix, book.root, book.settings["lib_path"],
+                          ["nbs/index", *silent])
     app.env.project = app.project
 
 

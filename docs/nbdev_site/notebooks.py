@@ -266,8 +266,10 @@ def page(
             cells.append(new_markdown_cell(entry(name[0]) if name else "", id=cell.id))
             continue
         tags = [tag for mark, tag in TAGS.items() if mark in marks(directives)]
-        if refusals and not tags: tags = ["hide-input"]
         about = {"image": {"alt": described(cell.source, before, directives, title)}}
+        if refusals and not tags:
+            tags = ["hide-input"]
+            about |= {"code_prompt_show": "Show the refused calls", "code_prompt_hide": "Hide the refused calls"}
         if summary := directives.get("code-summary"):
             about |= {"code_prompt_show": summary.strip("\"'"), "code_prompt_hide": summary.strip("\"'")}
         cell.metadata = NotebookNode(tags=tags, mystnb=about)

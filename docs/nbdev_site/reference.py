@@ -55,6 +55,11 @@ class Module:
     def short(self) -> str:
         return self.name.rpartition(".")[2]
 
+    @property
+    def says_something(self) -> bool:
+        "Does a reader find anything here? A module of helpers has no page."
+        return bool(self.things or self.added)
+
 
 class Source:
     "Source text with its comments."

@@ -16,7 +16,9 @@ sys.path.insert(0, str(ROOT / "tools"))
 from notebooks import find_notebooks  # noqa: E402
 
 NOTEBOOKS = [p.relative_to(ROOT).as_posix() for p in find_notebooks() if p.name != "index.ipynb"]
-MODULES = sorted(p.stem for p in (ROOT / "eod_exit_ppo").glob("[!_]*.py"))
+EVERY = sorted(p.stem for p in (ROOT / "eod_exit_ppo").glob("[!_]*.py"))
+ADD = {"fills", "frames", "storage"}  # methods of other modules' classes, and nothing else
+MODULES = [m for m in EVERY if m in ADD or importlib.import_module(f"eod_exit_ppo.{m}").__all__]
 OURS = re.compile(r"/tmp/\w|/home/\w|/root/|/work/|file://|site-packages/")
 
 
@@ -110,6 +112,24 @@ def test_every_public_name_has_an_entry_with_its_source(module, trees):
             sourced = made_in in ("", f"eod_exit_ppo.{module}")  # a method that another module adds is shown there
             lacking += [name] if sig is None or callable(thing) and (sourced or not member) else []
     assert not lacking
+
+
+def test_a_module_without_public_names_has_no_page(trees):
+    assert {p for p in trees if p.startswith("reference/")} == {f"reference/{m}.html" for m in MODULES}
+    for m in ADD: assert "It adds to classes of other modules" in trees[f"reference/{m}.html"].text_content()
+
+
+def test_methods_have_examples_too(trees):
+    for name in ("save", "load", "fingerprint", "lots"):
+        [entry] = trees["reference/data.html"].xpath(f"//dt[@id='eod_exit_ppo.data.IntradayPanel.{name}']/..")
+        assert entry.xpath(f".//{classed('example', 'p')}"), name
+
+
+def test_refused_calls_are_folded(trees):
+    cells = [(page, cell) for page, tree in trees.items() for section in tree.iter("section")
+             if (section.findtext("h2") or "").startswith("What is refused")
+             for cell in section.xpath(f".//{classed('cell')}") if cell.xpath(f".//{classed('cell_input')}")]
+    assert cells and not [page for page, cell in cells if not cell.xpath(".//details")]
 
 
 def test_the_package_names_its_modules_names(trees):

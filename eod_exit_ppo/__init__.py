@@ -9,18 +9,20 @@ try:
     # methods of the agent, of the live day and of the panel
     from . import checkpoint, fills, frames, play, storage  # noqa: F401
     from .agent import FactorizedPPOEOD, main
+    from .bars import synthetic_bars
     from .baselines import (
         ExactOptimum, ExitAt, Hindsight, Hold, LeastSquaresMC, LevelRule, Threshold)
-    from .data import IntradayPanel, make_synthetic_data
+    from .data import IntradayPanel
     from .direct import DirectGradient
     from .env import ExitEnv, ExitVectorEnv
     from .evaluate import compare
     from .features import FeatureSet, check_causal, make_features_and_context
+    from .folds import WalkForward
     from .advantages import gae
     from .limits import Limits
     from .live import LiveDay, replay
     from .lookahead import check_no_lookahead
-    from .market import daily_closes, from_bars, momentum, reversal, synthetic_bars
+    from .market import daily_closes, from_bars, momentum, reversal
     from .model import ActorCritic
     from .exits import Exits, exposure, first_exit, may_act
     from .objective import Objective, Payoff, Term, payoff
@@ -28,8 +30,9 @@ try:
     from .plots import plot_history
     from .policy import LearnedPolicy
     from .sb3 import from_sb3
+    from .synthetic import make_synthetic_data
     from .terms import ExponentialUtility, Impact, Neutrality, Risk
-    from .walk import WalkForward, walk_forward
+    from .walk import walk_forward
     from .weights import normalize_neutral
 except ModuleNotFoundError as error:
     if (error.name or "").startswith(__name__):

@@ -18,7 +18,7 @@ from .advantages import Credit, explained_var, give_credit, typical_return
 from .checks import patch, whole_number
 from .config import METRICS, PPOConfig
 from .context import training_context
-from .data import IntradayPanel, Shown, make_synthetic_data
+from .data import IntradayPanel, Shown
 from .exits import Exits
 from .features import FeatureSet, feature_set
 from .limits import Limits, checked_limits
@@ -30,6 +30,7 @@ from .policy import LearnedPolicy, check_widths, not_finite
 from .ppo import adam, ppo_update
 from .rollout import Days, Rollout, rollout, sample_rows, sub_books
 from .terms import as_objective
+from .synthetic import make_synthetic_data
 
 # %% auto #0
 __all__ = ['FactorizedPPOEOD', 'main']

@@ -10,10 +10,11 @@ from numbers import Real
 import numpy as np
 import torch
 from .checks import patch, place, read_only, whole_number
-from .data import IntradayPanel, day_blocks, synthetic_alpha
+from .data import IntradayPanel, day_blocks
 from .exits import first_exit, may_act
 from .objective import PAYOFF, PanelDays
 from .weights import normalize_neutral
+from .synthetic import synthetic_alpha
 
 # %% auto #0
 __all__ = ['aligned_marks', 'Hold', 'ExitAt', 'in_blocks', 'Hindsight', 'LevelRule', 'best_level', 'record_trades', 'Threshold',

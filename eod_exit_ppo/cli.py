@@ -22,6 +22,7 @@ from .data import IntradayPanel
 from .evaluate import compare, summary
 from .exits import Exits
 from .files import locked, new_folder, write_whole
+from .folds import WalkForward
 from .market import daily_closes, from_bars, momentum, reversal
 from .objective import PAYOFF
 from .options import (
@@ -37,7 +38,7 @@ from .runs import (
     BASELINES, charge, check_out, checkpoint, costs_said, flags_of, keep_walk, open_day,
     read_left_out, read_panel, run_record, table_by_ticker, write_run)
 from .terms import as_objective
-from .walk import WalkForward, walk_forward
+from .walk import walk_forward
 
 # %% auto #0
 __all__ = ['app', 'MADE', 'measures_json', 'about', 'demo', 'panel', 'train', 'evaluate', 'walk', 'report', 'exits_said',

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from .checks import patch
 from .exits import Exits, net_marks
-from .live import DayState, LiveDay
+from .daystate import DayState
+from .live import LiveDay
 from .quotes import implausible, positions, since_prior
 
 # %% auto #0

@@ -6,9 +6,10 @@
 from __future__ import annotations
 from collections.abc import Mapping
 import numpy as np
-from .agent import METRICS, FactorizedPPOEOD
+from .agent import FactorizedPPOEOD
 from .baselines import Hold
 from .bounds import exit_shares
+from .config import METRICS
 from .data import IntradayPanel
 from .evaluate import (break_even, cost_line, exit_boundary, exits_by_name,
                                    gain_is_sure, hazard)

@@ -248,7 +248,7 @@ def left_out_table(
     table: pd.DataFrame,  # of, fate, reason, date, ticker, rows
 ) -> pd.DataFrame:
     "What became of the rows, by reason, with the first case of each."
-    from eod_exit_ppo.market import REASONS
+    from eod_exit_ppo.account import REASONS
     lacking = [c for c in ("of", "fate", "reason", "date", "ticker", "rows") if c not in table]
     if lacking: raise ValueError(
         f"the account of the data lacks the column {lacking[0]}: make the panel again")

@@ -190,7 +190,7 @@ def function(self: _Survey, f):
     own = f.__globals__
     names, imports, words = _reads(f.__code__, own.get("__package__"))
     blind = ({"eval", "exec", "globals", "__import__"} & names - own.keys()
-             | {"import_module"} & words)
+             | {"import_module", "f_globals"} & words)
     if blind: raise TypeError(f"calls {min(blind)}, and what that reads can't be known beforehand")
     self.words |= words
     return (f.__name__, f.__code__, f.__defaults__, f.__kwdefaults__, f.__closure__, vars(f),

@@ -1,6 +1,7 @@
 """What must stay consistent across the repository's own files."""
 import base64
 import io
+import json
 import re
 import sys
 from configparser import ConfigParser
@@ -87,6 +88,20 @@ def test_the_moving_picture_ends_on_the_line_and_stands_still_where_asked():
     assert np.abs(dots[:, 1] - np.interp(dots[:, 0], *line.T)).mean() < 4, "in pixels, of about 40 a percent"
     start = [float(y) for y in re.findall(r"@keyframes d\d+ \{ 0.0% \{ transform: translateY\(([-\d.]+)px", svg)]
     assert np.abs(start).mean() > 20
+
+
+def test_stored_pictures_have_two_pixels_for_one_of_the_page():
+    from PIL import Image
+    seen, coarse = 0, []
+    for path in (ROOT / "nbs").rglob("[!_.]*.ipynb"):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", ()):
+                if "image/png" not in output.get("data", {}): continue
+                pixels = Image.open(io.BytesIO(base64.b64decode("".join(output["data"]["image/png"])))).width
+                shown = output["metadata"].get("image/png", {}).get("width", pixels)
+                if not 2 * shown <= pixels <= 2 * shown + 1: coarse.append((path.name, cell["id"], pixels, shown))
+                seen += 1
+    assert seen > 50 and not coarse, "run them by tools/notebooks.py --save; give the picture of a file its width="
 
 
 def test_a_picture_keeps_its_colours_in_a_palette():

@@ -88,6 +88,10 @@ def test_the_moving_picture_ends_on_the_line_and_stands_still_where_asked():
     assert np.abs(dots[:, 1] - np.interp(dots[:, 0], *line.T)).mean() < 4, "in pixels, of about 40 a percent"
     start = [float(y) for y in re.findall(r"@keyframes d\d+ \{ 0.0% \{ transform: translateY\(([-\d.]+)px", svg)]
     assert np.abs(start).mean() > 20
+    axis = max(float(y) for y in re.findall(r'class="axis" d="M[\d.]+ ([\d.]+)H', svg))
+    moves = re.findall(r"@keyframes d\d+ \{.*", svg)
+    lowest = [y + max(map(float, re.findall(r"translateY\(([-\d.]+)px", m))) for y, m in zip(dots[:, 1], moves)]
+    assert len(moves) == len(dots) and max(lowest) < axis + 0.2, "no dot lies on the numbers below"
 
 
 def test_stored_pictures_have_two_pixels_for_one_of_the_page():

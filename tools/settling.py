@@ -26,7 +26,7 @@ def path_of_dot(name: str, heights: np.ndarray, ends: np.ndarray) -> str:
 
 
 def settling(
-    looks: dict[int, np.ndarray],  # epoch -> (K,) heights of the dots; NaN where none was found
+    looks: dict[int, np.ndarray],  # epoch -> (K,) heights of the dots; NaN, or below 0: not shown
     x: np.ndarray,                 # (K,) where the dots are
     exact: np.ndarray,             # (K,) the line
     labels: dict[str, str],        # title, x, y, dots and line: what to write
@@ -36,7 +36,8 @@ def settling(
     top, right = 1.15 * np.nanmax([*looks.values(), exact]), x[-1] + x[0]
     def px(v): return LEFT + (WIDTH - LEFT - RIGHT) * np.asarray(v) / right
     def py(v): return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * np.asarray(v) / top
-    heights = py(np.array(list(looks.values())))                            # epochs, dots
+    found = np.array(list(looks.values()))                                  # epochs, dots
+    heights = py(np.where(found >= 0, found, np.nan))                       # below the axes there are numbers
     ends = 100 * MOVING / (MOVING + RESTING) * np.linspace(0, 1, len(looks))
     css, body = [STYLE % (MOVING + RESTING)], []
     for v in range(int(top) + 1):
@@ -50,15 +51,17 @@ def settling(
         css.append(path_of_dot(f"d{k}", heights[:, k] - heights[-1, k], ends))
         body.append(f'<circle cx="{px(x[k]):.1f}" cy="{heights[-1, k]:.1f}" r="5" fill="{colours[0]}" '
                     f'style="animation-name: d{k}"/>')
+    line = WIDTH - RIGHT - 9 * len(labels["line"])  # where these words begin, at 9 pixels a letter
+    dots = line - 60 - 9 * len(labels["dots"])
     x_name, y_name = f'x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 10}"', (TOP + HEIGHT - BOTTOM) / 2
     body += [f'<text x="{LEFT}" y="28">{labels["title"]}</text>',
              f'<text class="small" {x_name} text-anchor="middle">{labels["x"]}</text>',
              f'<text class="small" text-anchor="middle" transform="translate(20 {y_name}) rotate(-90)">'
              f'{labels["y"]}</text>',
-             f'<circle cx="{LEFT + 24}" cy="{TOP + 22}" r="5" fill="{colours[0]}" style="animation: none"/>'
-             f'<text x="{LEFT + 42}" y="{TOP + 27}">{labels["dots"]}</text>',
-             f'<path class="line" d="M{LEFT + 12} {TOP + 46}h24" stroke="{colours[1]}"/>'
-             f'<text x="{LEFT + 42}" y="{TOP + 51}">{labels["line"]}</text>']
+             f'<circle cx="{dots - 12}" cy="23" r="5" fill="{colours[0]}" style="animation: none"/>'
+             f'<text x="{dots}" y="28">{labels["dots"]}</text>',
+             f'<path class="line" d="M{line - 32} 23h24" stroke="{colours[1]}"/>'
+             f'<text x="{line}" y="28">{labels["line"]}</text>']
     for e, (epoch, start) in enumerate(zip(looks, ends)):
         last = e == len(looks) - 1
         gone = "" if last else f"{ends[e + 1]:.1f}% {{ opacity: 0 }} "

@@ -60,25 +60,6 @@ def stock_view(
     return np.concatenate(
         [days.stock.numpy()[day, t, stock], days.context.numpy()[day, t], time], 1)
 
-# %% ../nbs/64_env.ipynb #e-checked-action
-def checked_action(
-    action,             # what a learner does
-    shape: tuple,       # (B,) or (B, N)
-    any_number: bool,   # priorities; else 0 and 1 alone
-) -> np.ndarray:
-    "The action as an array. Raises ValueError naming what is wrong."
-    action = np.asarray(action)
-    if action.shape != shape: raise ValueError(
-        f"action has shape {action.shape[1:]} for {action.shape[0] if action.ndim else 'no'} "
-        f"episodes: give {shape[1:] or 'one number'} for each of {shape[0]}")
-    fine = (np.isfinite(action) if any_number and action.dtype.kind in "fiu"
-            else np.isin(action, (0, 1)))
-    if fine.all(): return action
-    at = tuple(np.argwhere(~fine)[0])
-    raise ValueError(
-        f"action is {action[at]} for stock {at[-1]}: give "
-        f"{'finite numbers, above 0 to exit' if any_number else '1 to exit, 0 to hold'}")
-
 # %% ../nbs/64_env.ipynb #e-days
 class DayEpisodes:
     "Whole books in lockstep: a day is an episode, and a step decides on all of its stocks."
@@ -130,6 +111,25 @@ def act(
         self.objective, "value", exited_shares(steps, self.now) * ~self.book.held[:, None],
         self.now)
     return self.worth - before, np.full(len(before), done)
+
+# %% ../nbs/64_env.ipynb #e-checked-action
+def checked_action(
+    action,             # what a learner does
+    shape: tuple,       # (B,) or (B, N)
+    any_number: bool,   # priorities; else 0 and 1 alone
+) -> np.ndarray:
+    "The action as an array. Raises ValueError naming what is wrong."
+    action = np.asarray(action)
+    if action.shape != shape: raise ValueError(
+        f"action has shape {action.shape[1:]} for {action.shape[0] if action.ndim else 'no'} "
+        f"episodes: give {shape[1:] or 'one number'} for each of {shape[0]}")
+    fine = (np.isfinite(action) if any_number and action.dtype.kind in "fiu"
+            else np.isin(action, (0, 1)))
+    if fine.all(): return action
+    at = tuple(np.argwhere(~fine)[0])
+    raise ValueError(
+        f"action is {action[at]} for stock {at[-1]}: give "
+        f"{'finite numbers, above 0 to exit' if any_number else '1 to exit, 0 to hold'}")
 
 # %% ../nbs/64_env.ipynb #e-options
 def named_episode(
@@ -277,18 +277,6 @@ def episodes_of(panel, objective, limits, features, view, actions):
                                      "give two or more")
     return VIEWS[view](panel, objective, limits, feature_set(features), actions)
 
-# %% ../nbs/64_env.ipynb #e-require
-def require(
-    module: str,  # of another package
-    extra: str,   # of this one, which brings it
-):
-    "The module. Raises ModuleNotFoundError saying how to install it."
-    try: return import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module.partition(".")[0]: raise
-        raise ModuleNotFoundError(f"this needs {error.name}, which is not installed: "
-                                  f"pip install 'eod_exit_ppo[{extra}]'", name=error.name) from None
-
 # %% ../nbs/64_env.ipynb #e-joined
 class Joined:
     "Objects of a subclass are also of another package's class, imported when the first is made."
@@ -362,6 +350,18 @@ def step(
     self._over = bool(done[0])
     seen, told = self._now()
     return seen, float(reward[0]), self._over, False, told
+
+# %% ../nbs/64_env.ipynb #e-require
+def require(
+    module: str,  # of another package
+    extra: str,   # of this one, which brings it
+):
+    "The module. Raises ModuleNotFoundError saying how to install it."
+    try: return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]: raise
+        raise ModuleNotFoundError(f"this needs {error.name}, which is not installed: "
+                                  f"pip install 'eod_exit_ppo[{extra}]'", name=error.name) from None
 
 # %% ../nbs/64_env.ipynb #e-vector
 class ExitVectorEnv(Joined):

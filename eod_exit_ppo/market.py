@@ -22,7 +22,7 @@ from .weights import narrow_books
 __all__ = ['from_bars', 'daily_closes', 'momentum', 'reversal', 'REASONS', 'Report', 'synthetic_bars']
 
 # %% ../nbs/48_market.ipynb #all-names
-_all_ = [REASONS, Report, synthetic_bars]  # made in other rooms, and at home here too
+_all_ = [REASONS, Report, synthetic_bars]  # other modules define them; this one offers them as well
 
 # %% ../nbs/48_market.ipynb #e-visible
 def visible_at(bars, key):

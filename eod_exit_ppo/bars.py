@@ -61,23 +61,6 @@ def _bar_length(bar, pieces, tickers):
     raise ValueError("the length of the bars does not follow from their start times: "
                      "give it, e.g. bar='5min'")
 
-# %% ../nbs/47_bars.ipynb #e-check-options
-def _check_options(stamp, bar, calendar, session, no_volume):
-    "Refuse settings that are unknown, or would be ignored."
-    if not isinstance(calendar, (str, type(None))):
-        raise TypeError(f"calendar is {calendar!r}: give a name like 'XNYS', or None")
-    if stamp not in ("start", "end", None):
-        raise ValueError(f"stamp is {stamp!r}: give 'start' or 'end'")
-    if no_volume not in ("drop", "keep"):
-        raise ValueError(f"no_volume is {no_volume!r}: give 'drop' or 'keep'")
-    if bar is not None and not span_ms("bar", bar):
-        raise ValueError(f"bar is {bar!r}: give a length above 0")
-    if bar is not None and stamp != "start": raise ValueError(
-        f"bar is {bar!r}, but a length is needed with stamp='start' only: give both, or neither")
-    if session is not None and calendar is not None: raise ValueError(
-        f"session is {session!r}, but calendar is {calendar!r}, which knows the hours: "
-        "give one of them")
-
 # %% ../nbs/47_bars.ipynb #e-traded
 def _traded(rows):
     "Whether each bar has a volume: one above 0; text that is no number is refused."
@@ -145,6 +128,23 @@ class Bars:
         "Day numbers and tickers of stock-days."
         day, tick, _ = unpack_key(np.asarray(stock_day, np.int64) << TIME)
         return day, np.array(list(self.ids))[tick]
+
+# %% ../nbs/47_bars.ipynb #e-check-options
+def _check_options(stamp, bar, calendar, session, no_volume):
+    "Refuse settings that are unknown, or would be ignored."
+    if not isinstance(calendar, (str, type(None))):
+        raise TypeError(f"calendar is {calendar!r}: give a name like 'XNYS', or None")
+    if stamp not in ("start", "end", None):
+        raise ValueError(f"stamp is {stamp!r}: give 'start' or 'end'")
+    if no_volume not in ("drop", "keep"):
+        raise ValueError(f"no_volume is {no_volume!r}: give 'drop' or 'keep'")
+    if bar is not None and not span_ms("bar", bar):
+        raise ValueError(f"bar is {bar!r}: give a length above 0")
+    if bar is not None and stamp != "start": raise ValueError(
+        f"bar is {bar!r}, but a length is needed with stamp='start' only: give both, or neither")
+    if session is not None and calendar is not None: raise ValueError(
+        f"session is {session!r}, but calendar is {calendar!r}, which knows the hours: "
+        "give one of them")
 
 # %% ../nbs/47_bars.ipynb #e-once
 def _refuse_two_prices(key, price, row, where, tickers):

@@ -73,10 +73,10 @@ def list_of_names(name: str, values) -> list[str]:
     raise TypeError(f"{name} is a {type(values).__name__}: give a list of names")
 
 def once(name: str, values: Iterable) -> None:
-    "ValueError naming the first value that is there twice."
+    "ValueError naming the first value that is duplicated."
     seen, count = np.unique(np.asarray(values), return_counts=True)
     if (count > 1).any():
-        raise ValueError(f"{name} must be unique, {seen[count > 1][0]} is there twice")
+        raise ValueError(f"{name} must be unique, {seen[count > 1][0]} is duplicated")
 
 # %% ../nbs/90_checks.ipynb #e-other-tickers
 def refuse_other_tickers(name: str, table, tickers) -> None:

@@ -1,5 +1,7 @@
 """`panel.play`: a slider over the whole book in a notebook, a picture elsewhere, and nothing of later in either."""
+import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -87,3 +89,12 @@ def test_what_is_no_policy_is_refused():
     with pytest.raises(TypeError): PANEL.play(0, 3)
     with pytest.raises(ValueError, match="exit_steps has shape"): PANEL.play(0, STEPS[:1])
     with pytest.raises((IndexError, ValueError), match="day"): PANEL.play(3)
+
+
+def test_the_notebook_shows_the_slider_and_the_page_a_still():
+    notebook = Path(__file__).parents[1] / "nbs/37_play.ipynb"
+    cells = {cell["id"]: cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]}
+    played, still = cells["show-play"], cells["show-still"]
+    assert not "".join(played["source"]).rstrip().endswith(";")  # which would keep the widget from being shown
+    assert not played["outputs"]                                 # a committed one would be dead
+    assert any("image/png" in output["data"] for output in still["outputs"])

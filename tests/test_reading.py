@@ -297,8 +297,8 @@ def good(folder): return spoilt("close", 1.0)(folder)
 
 
 REFUSED = [
-    (twice, {}, "bars.csv: a column must be unique, close is there twice"), (null_folder, {},
-                                                                             "ticker=__HIVE.*row 0.*ticker is None"),
+    (twice, {}, "bars.csv: a column must be unique, close is duplicated"), (null_folder, {},
+                                                                            "ticker=__HIVE.*row 0.*ticker is None"),
     (spoilt("timestamp", "9999-12-31"), {}, "bars.csv, row 7, ticker AAA: timestamp is '9999-12-31'"),
     (spoilt("timestamp", "0001-01-01 00:00-05:00"), {}, "row 7.*between 1900 and 2200"),
     (spoilt("timestamp", "2300-01-01T10:00Z"), {}, "bars.csv, row 7"), (spoilt("close", ""), {},

@@ -171,9 +171,9 @@ def day_labels(values, D):
 # %% ../nbs/01_data.ipynb #e-labels-axis-labels
 def axis_labels(name, values, n, default):
     "Names of one axis as an array of str, one for each of the `n` positions and none twice."
-    a = np.array([default.format(i) for i in range(n)] if values is None
-                 else list_of_names(name, values))
-    if name == "times": a = np.char.strip(a)
+    names = ([default.format(i) for i in range(n)] if values is None
+             else list_of_names(name, values))
+    a = np.array([x.strip() for x in names] if name == "times" else names)
     if a.shape != (n,): raise ValueError(f"{name} has {len(a)} labels but returns ask for {n}")
     once(name, a)
     return read_only(a)

@@ -7,11 +7,12 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from inspect import unwrap
 from numbers import Integral, Real
 import numpy as np
+import pandas as pd
 
 # %% auto #0
 __all__ = ['refused']
@@ -78,14 +79,50 @@ def once(name: str, values: Iterable) -> None:
     if (count > 1).any():
         raise ValueError(f"{name} must be unique, {seen[count > 1][0]} is duplicated")
 
-# %% ../nbs/90_checks.ipynb #e-other-tickers
-def refuse_other_tickers(name: str, table, tickers) -> None:
-    "ValueError for a DataFrame whose columns are not the tickers in their order; arrays pass."
-    if tickers is None or not hasattr(table, "columns"): return
-    for have, want in zip(map(str, table.columns), map(str, tickers)):
-        if have != want: raise ValueError(
-            f"{name} is a table with the column {have} where tickers has {want}: "
-            "put its columns in the order of tickers, or use from_frame")
+# %% ../nbs/90_checks.ipynb #e-positions
+def positions(index, name, labels):
+    "(M,) int, each label's place in the book; ValueError for one that is unknown or there twice."
+    labels = pd.Index(labels).to_flat_index()
+    at = index.get_indexer(labels)
+    if (at < 0).any():  # tickers are text
+        at = np.where(labels.isna(), -1, index.get_indexer(labels.map(str)))
+    if len(unknown := labels[at < 0]): raise ValueError(
+        f"{name} has {len(unknown)} tickers that this day's book has not, the first "
+        f"{str(unknown[0])!r}: give those of the book, in LiveDay.tickers")
+    twice = np.flatnonzero(np.bincount(at, minlength=1) > 1)
+    if len(twice): raise ValueError(f"{name} has {index[twice[0]]!r} twice: give each ticker once")
+    return at
+
+# %% ../nbs/90_checks.ipynb #e-numbers
+def numbers(index, name, given, columns=()):
+    "(N, *columns) float64 in the book's order, NaN where not given; an array is in that order."
+    labels, values = None, given
+    if isinstance(given, Mapping): labels, values = list(given), list(given.values())
+    elif isinstance(given, (pd.Series, pd.DataFrame)):
+        plain, labels = all(d.kind in "fiu" for d in np.atleast_1d(given.dtypes)), given.index
+        values = given.to_numpy(np.float64, na_value=np.nan) if plain else given.to_numpy(object)
+    elif np.ma.isMaskedArray(given): values = given.astype(np.float64).filled(np.nan)
+    values = np.asarray(as_array(name, values))
+    if values.dtype.kind not in "fiu": raise TypeError(
+        f"{name} has dtype {values.dtype}: give numbers, and NaN or nothing where there is none")
+    wanted = (len(index) if labels is None else len(labels), *columns)
+    if values.shape != wanted: raise ValueError(
+        f"{name} has shape {values.shape}: give {wanted}, or label it")
+    out = np.full((len(index), *columns), np.nan)
+    out[slice(None) if labels is None else positions(index, name, labels)] = values
+    return out
+
+# %% ../nbs/90_checks.ipynb #e-other-labels
+def refuse_other_labels(name: str, table, dates, tickers) -> None:
+    "ValueError for a DataFrame whose labels are others, or in another order; None: not compared."
+    if not isinstance(table, pd.DataFrame): return
+    for what, have, want in (("ticker", table.columns, tickers), ("date", table.index, dates)):
+        if want is None or isinstance(have, pd.RangeIndex): continue  # which says nothing
+        if isinstance(have, pd.DatetimeIndex): have = have.tz_localize(None).values.astype("M8[D]")
+        for a, b in zip(map(str, have), map(str, want)):
+            if a != b: raise ValueError(
+                f"{name} is a table with the {what} {a} where the panel has {b}: "
+                "put it in the panel's order, or use from_frame")
 
 # %% ../nbs/90_checks.ipynb #e-place
 def place(panel, d: int, t: int | None = None, i: int | None = None) -> str:

@@ -11,7 +11,7 @@ from numbers import Number
 import numpy as np
 import pandas as pd
 from .checks import (as_array, float32_array, list_of_names, once, patch, place,
-                                 read_only, refuse_other_tickers)
+                                 read_only, refuse_other_labels)
 from .style import COLOURS
 from .synthetic import make_synthetic_data, synthetic_alpha
 
@@ -205,7 +205,9 @@ def checked_arrays(p) -> dict:
         f"{gone.argmax() // N}, stock {gone.argmax() % N}: scale the weights up")
     a |= dict(dates=day_labels(p.dates, D), times=axis_labels("times", p.times, T, "t{}"),
               tickers=axis_labels("tickers", p.tickers, N, "S{:03d}"))
-    for k in own: refuse_other_tickers(k, getattr(p, k), p.tickers)
+    known = {k: None if getattr(p, k) is None else a[k] for k in ("dates", "tickers")}
+    for k in ("signals", "weights", "universe"): refuse_other_labels(k, getattr(p, k), **known)
+    refuse_other_labels("costs", p.costs, None, known["tickers"])
     return a
 
 # %% ../nbs/01_data.ipynb #e-values

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from .checks import whole_number
-from .exits import check_exit_steps, may_act, steps_of_frame
+from .checks import numbers, whole_number
+from .exits import aligned_steps, check_exit_steps, may_act
 from .limits import Book, ticker_rank
 from .model import ExitHead
 from .weights import normalize_neutral
@@ -67,35 +67,25 @@ def checked_draw(draw, policy, date):
 def _asked_chances(policy, panel, state, t, draw):
     "Which stocks the policy wants to exit at t, (N,) bool, drawn given a seed; and their chances."
     given = {} if draw is None else dict(draw=draw)
-    chance = _by_ticker(panel, policy.exit_probability(panel, state.held, t, **given))
-    if chance.shape != (panel.N,) or not (chance >= 0).all() or not (chance <= 1).all():
-        raise ValueError(
-            f"the policy's probabilities at {panel.times[t]} have shape {chance.shape} and are not "
-            f"all from 0 to 1: nothing was decided, {(panel.N,)} numbers are needed")
+    chance = policy.exit_probability(panel, state.held, t, **given)
+    if isinstance(chance, pd.Series):
+        chance = numbers(pd.Index(panel.tickers), "exit_probability", chance)
+    chance = np.asarray(chance)
+    fine = chance.shape == (panel.N,) and (chance >= 0) & (chance <= 1)
+    if not np.all(fine): raise ValueError(
+        f"the policy's probabilities at {panel.times[t]} have shape {chance.shape}"
+        + (f", and {chance[i := fine.argmin()]} for {panel.tickers[i]}" if np.ndim(fine) else "")
+        + f": nothing was decided, give {panel.N} numbers from 0 to 1")
     wishes = state.held & (ExitHead.wish(chance) if draw is None
                            else policy.wishes(panel, chance, t, draw))
     if (wishes & ~panel.tradable[0, t]).any():
         check_exit_steps(panel, np.where(wishes, t, panel.T - 1)[None])
     return wishes, chance
 
-# %% ../nbs/50_daystate.ipynb #e-by-ticker
-def _by_ticker(panel, chances):
-    "(N,) chances in the panel's order: a Series goes by its tickers; ValueError if one is missing."
-    if not isinstance(chances, pd.Series): return np.asarray(chances)
-    chances = chances.set_axis(chances.index.map(str))
-    lost = pd.Index(panel.tickers).difference(chances.index)
-    if len(lost) or not chances.index.is_unique: raise ValueError(
-        "the policy's probabilities are a Series that "
-        + (f"lacks {lost[0]}" if len(lost) else "names a stock twice")
-        + ": give one for each ticker of the panel; nothing was decided")
-    return chances[panel.tickers].to_numpy()
-
 # %% ../nbs/50_daystate.ipynb #e-by-steps
 def _asked_steps(policy, panel, state, t):
     "Which stocks the policy wants to exit by t, (N,) bool, on a day quoted up to t; and the steps."
-    steps = policy.exit_steps(panel)
-    if isinstance(steps, pd.DataFrame): steps = steps_of_frame(panel, steps)
-    steps = np.asarray(steps)
+    steps = aligned_steps(panel, policy.exit_steps(panel))
     later = (steps > t) & (steps < panel.T)  # of what has not come, nothing can be said yet
     steps = check_exit_steps(panel, np.where(later, panel.T - 1, steps))[0]
     changed = np.where(steps < t, steps, -1) != state.said

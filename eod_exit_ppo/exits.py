@@ -40,6 +40,24 @@ def at_steps(array: np.ndarray, steps: np.ndarray) -> np.ndarray:
     B, T, N = array.shape
     return array.reshape(-1).take(steps * N + (np.arange(B)[:, None] * (T * N) + np.arange(N)))
 
+# %% ../nbs/03_exits.ipynb #e-labels
+def aligned_steps(panel, table):
+    "Exit steps as an array; a table goes by its dates and tickers, ValueError if one is missing."
+    if not isinstance(table, pd.DataFrame): return np.asarray(as_array("exit_steps", table))
+    try: rows = pd.Index(as_dates(table.index))
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"exit_steps is a table whose rows are no dates: {e}") from e
+    columns = pd.Index([str(c) for c in table.columns])
+    for what, have, want in (("date", rows, panel.dates), ("ticker", columns, panel.tickers)):
+        if not have.is_unique:
+            raise ValueError(f"exit_steps has the {what} {have[have.duplicated()][0]} twice")
+        lost = pd.Index(want).difference(have)
+        if len(lost): raise ValueError(
+            f"exit_steps is a table that lacks {len(lost)} {what}s of the panel, the first "
+            f"{lost[0]}: give one row per date and one column per ticker")
+    at = np.ix_(rows.get_indexer(panel.dates), columns.get_indexer(panel.tickers))
+    return table.to_numpy()[at]
+
 # %% ../nbs/03_exits.ipynb #e-check
 def check_exit_steps(
     panel: IntradayPanel,    # D days, T snapshots, N stocks
@@ -49,8 +67,7 @@ def check_exit_steps(
 
     Raises TypeError if they are not integers; ValueError if the shape is wrong, a step is outside
     0..T-1, or a stock with a weight exits before the last snapshot where it cannot be traded."""
-    if isinstance(exit_steps, pd.DataFrame): exit_steps = steps_of_frame(panel, exit_steps)
-    steps = np.asarray(as_array("exit_steps", exit_steps))
+    steps = aligned_steps(panel, exit_steps)
     if steps.dtype.kind not in "iu":
         raise TypeError(f"exit_steps has dtype {steps.dtype}: give integers")
     if steps.shape != (panel.D, panel.N): raise ValueError(
@@ -69,23 +86,6 @@ def check_exit_steps(
     refuse_first(panel, "exit_steps", stuck, "exits where the stock cannot be traded",
                  "see may_act", said)
     return steps
-
-# %% ../nbs/03_exits.ipynb #e-labels
-def steps_of_frame(panel, table):
-    "Exit steps of a table with a row per date, a column per ticker; ValueError if one is missing."
-    try: rows = pd.Index(as_dates(table.index))
-    except (TypeError, ValueError) as e:
-        raise ValueError(f"exit_steps is a table whose rows are no dates: {e}") from e
-    columns = pd.Index([str(c) for c in table.columns])
-    for what, have, want in (("date", rows, panel.dates), ("ticker", columns, panel.tickers)):
-        if not have.is_unique:
-            raise ValueError(f"exit_steps has the {what} {have[have.duplicated()][0]} twice")
-        lost = pd.Index(want).difference(have)
-        if len(lost): raise ValueError(
-            f"exit_steps is a table that lacks {len(lost)} {what}s of the panel, the first "
-            f"{lost[0]}: give one row per date and one column per ticker")
-    at = np.ix_(rows.get_indexer(panel.dates), columns.get_indexer(panel.tickers))
-    return table.to_numpy()[at]
 
 # %% ../nbs/03_exits.ipynb #e-with-costs
 @patch

@@ -6,11 +6,11 @@
 from __future__ import annotations
 import numpy as np
 import pandas as pd
-from .checks import patch
-from .exits import Exits, net_marks
+from .checks import patch, positions
 from .daystate import DayState
+from .exits import Exits, net_marks
 from .live import LiveDay
-from .quotes import implausible, positions, since_prior
+from .quotes import implausible, since_prior
 
 # %% auto #0
 __all__ = []

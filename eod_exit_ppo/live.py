@@ -11,14 +11,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from .checks import list_of_names, once, patch, quietly, read_only, whole_number
+from .checks import (list_of_names, numbers, once, patch, quietly, read_only,
+                                 whole_number)
 from .context import differences, trained_costs
 from .data import IntradayPanel, as_dates, last_mark
 from .daystate import (DayState, after_deciding, checked_draw, corrected, limits_of,
                                    refuse_other)
 from .journal import Journal
 from .quotes import (after_close, checked_closes, checked_returns, flags, implausible,
-                                 numbers, quote_limits, refuse_disorder, stale, time_label)
+                                 quote_limits, refuse_disorder, stale, time_label)
 from .times import zone_of
 
 # %% auto #0
@@ -57,20 +58,20 @@ class LiveDay:
             raise TypeError(f"policy is {policy if isinstance(policy, type) else type(policy)}: "
                             "give an object with exit_steps(panel), such as agent.policy")
         self.policy, self.session, self.tz, self._past = policy, session, tz, []
-        self.tickers = list_of_names("tickers", tickers)
-        self.times = [x.strip() for x in list_of_names("times", times)]
+        self.tickers, times = list_of_names("tickers", tickers), list_of_names("times", times)
         once("tickers", self.tickers)
         self._index = index = pd.Index(self.tickers, name="ticker")
         signals, weights = numbers(index, "signals", signals), numbers(index, "weights", weights)
-        state = DayState.before(len(self.times), len(index), whole_number("n_extra", n_extra))
+        state = DayState.before(len(times), len(index), whole_number("n_extra", n_extra))
         own = trained_costs(getattr(policy, "context", None), index) if costs is None else costs
         own = own if own is not None and np.any(own) else None
         self._panel = IntradayPanel(
             signals[None], state.returns, weights[None], state.tradable,
-            None if date is None else [date], self.times, self.tickers, state.extra, own,
+            None if date is None else [date], times, self.tickers, state.extra, own,
             None if universe is None else flags(index, "universe", universe)[None])
         if prior_close is not None: prior_close = checked_closes(index, prior_close, weights)
         self._limits, self._zone = quote_limits(min_quoted, max_move), zone_of("tz", tz and str(tz))
+        self.times = self._panel.times.tolist()
         self._state, self.date = state, None if date is None else str(self._panel.dates[0])
         refuse_disorder(self.times)
         self._closed = after_close(self.times, session, self.date, self._zone)
@@ -100,10 +101,11 @@ LiveDay.panel = property(lambda self: self._panel_of(self._state), doc="The day 
                          "IntradayPanel: what has not come, or was skipped, is not quoted.")
 
 # %% ../nbs/52_live.ipynb #e-extra
+def _n_extra(panel): return 0 if panel.extra is None else panel.extra.shape[3]
 @patch
 def _extra(self: LiveDay, given):
     "(N, K) float32 further numbers, None where the day has none."
-    K = 0 if self._panel.extra is None else self._panel.extra.shape[-1]
+    K = _n_extra(self._panel)
     if (given is None) == (K > 0): raise ValueError(
         f"extra is {'missing' if K else 'given'}, and the day was made with n_extra={K}")
     return numbers(self._index, "extra", given, (K,)).astype(np.float32) if K else None
@@ -308,8 +310,7 @@ def _begin(self: LiveDay, path, about) -> None:
         call="begin", tickers=self.tickers, times=self.times, date=self.date, signals=p.signals[0],
         weights=p.weights[0], prior_close=self.prior_close, costs=p.costs,
         universe=None if p.universe is None else p.tickers[p.universe[0]],
-        n_extra=0 if p.extra is None else p.extra.shape[3], min_quoted=least,
-        max_move=most if most < np.inf else None, **about)]
+        n_extra=_n_extra(p), min_quoted=least, max_move=most if most < np.inf else None, **about)]
     if path is not None and Path(path).exists(): raise FileExistsError(
         f"a file lies at {path}: LiveDay.load goes on with the day in it; a new day needs a path "
         "of its own")
@@ -404,8 +405,7 @@ def replay(
     draw: int | None = None,  # as for LiveDay
 ) -> np.ndarray:           # (D, N) int64 exit steps
     "The exit steps of days simulated snapshot by snapshot; those of `policy.exit_steps(panel)`."
-    steps = np.empty((panel.D, panel.N), np.int64)
-    K = 0 if panel.extra is None else panel.extra.shape[-1]
+    steps, K = np.empty((panel.D, panel.N), np.int64), _n_extra(panel)
     for d in range(panel.D):
         with quietly():  # what the book lacks was said when the panel was made
             day = LiveDay(

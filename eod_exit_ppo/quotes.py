@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 import numpy as np
 import pandas as pd
-from .checks import as_array, quietly, read_only
+from .checks import numbers, positions, quietly, read_only
 
 # %% auto #0
 __all__ = ['since_prior']
@@ -23,39 +23,6 @@ def since_prior(
     with np.errstate(all="ignore"):
         return (np.asarray(prices, np.float64)
                 / np.asarray(prior_close, np.float64) - 1).astype(np.float32)
-
-# %% ../nbs/51_quotes.ipynb #e-positions
-def positions(index, name, labels):
-    "(M,) int, each label's place in the book; ValueError for one that is unknown or there twice."
-    labels = pd.Index(labels).to_flat_index()
-    at = index.get_indexer(labels)
-    if (at < 0).any():  # tickers are text
-        at = np.where(labels.isna(), -1, index.get_indexer(labels.map(str)))
-    if len(unknown := labels[at < 0]): raise ValueError(
-        f"{name} has {len(unknown)} tickers that this day's book has not, the first "
-        f"{str(unknown[0])!r}: give those of the book, in LiveDay.tickers")
-    twice = np.flatnonzero(np.bincount(at, minlength=1) > 1)
-    if len(twice): raise ValueError(f"{name} has {index[twice[0]]!r} twice: give each ticker once")
-    return at
-
-# %% ../nbs/51_quotes.ipynb #e-numbers
-def numbers(index, name, given, columns=()):
-    "(N, *columns) float64 in the book's order, NaN where not given; an array is in that order."
-    labels, values = None, given
-    if isinstance(given, Mapping): labels, values = list(given), list(given.values())
-    elif isinstance(given, (pd.Series, pd.DataFrame)):
-        plain, labels = all(d.kind in "fiu" for d in np.atleast_1d(given.dtypes)), given.index
-        values = given.to_numpy(np.float64, na_value=np.nan) if plain else given.to_numpy(object)
-    elif np.ma.isMaskedArray(given): values = given.astype(np.float64).filled(np.nan)
-    values = np.asarray(as_array(name, values))
-    if values.dtype.kind not in "fiu": raise TypeError(
-        f"{name} has dtype {values.dtype}: give numbers, and NaN or nothing where there is none")
-    wanted = (len(index) if labels is None else len(labels), *columns)
-    if values.shape != wanted: raise ValueError(
-        f"{name} has shape {values.shape}: give {wanted}, or label it")
-    out = np.full((len(index), *columns), np.nan)
-    out[slice(None) if labels is None else positions(index, name, labels)] = values
-    return out
 
 # %% ../nbs/51_quotes.ipynb #e-flags
 def flags(index, name, given):

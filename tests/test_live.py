@@ -214,7 +214,7 @@ def test_labels_of_a_policy_count():
     np.testing.assert_array_equal(replay(Table(), panel), steps)
     np.testing.assert_array_equal(replay(Likely(), panel), steps)
     check_no_lookahead(Table(), panel)
-    with pytest.raises(ValueError, match="a Series that lacks S007: give one for each ticker"):
+    with pytest.raises(ValueError, match="nan for S007: nothing was decided, give 8 numbers from 0 to 1"):
         replay(Likely(cut=1), panel)
 
 
@@ -234,5 +234,10 @@ def test_a_panel_knows_the_columns_of_a_table():
     table = pd.DataFrame(panel.signals, columns=panel.tickers)
     own = IntradayPanel(table, panel.returns, panel.weights, tickers=panel.tickers)
     np.testing.assert_array_equal(own.signals, panel.signals)
-    with pytest.raises(ValueError, match="signals is a table with the column S003 where tickers has S000"):
+    with pytest.raises(ValueError, match="signals is a table with the ticker S003 where the panel has S000"):
         IntradayPanel(table[table.columns[::-1]], panel.returns, panel.weights, tickers=panel.tickers)
+    dated = table.set_axis(pd.to_datetime(panel.dates))
+    with pytest.raises(ValueError, match="signals is a table with the date 2020-01-02 where the panel has 2020-01-01"):
+        IntradayPanel(dated[::-1], panel.returns, panel.weights, dates=panel.dates)
+    plain = pd.DataFrame(panel.signals)  # without labels of its own
+    assert IntradayPanel(plain, panel.returns, panel.weights, dates=panel.dates, tickers=panel.tickers).N == 4

@@ -73,11 +73,10 @@ class Book:
         notebook = nbformat.read(self.root / module.notebook, as_version=4)
         methods = [*(m for t in module.things for m in t.members), *module.patches]
         found = notebooks.examples(notebook.cells, [t.name for t in (*module.things, *methods)])
-        shown = [found[t.name] for t in module.things if t.name in found]  # a class's own is not shown again below it
+        own = [cell["id"] for name, cell in found.items() if "." not in name]
         for thing in (t for t in (*module.things, *methods) if t.name in found):
             cell = found[thing.name]
-            if thing in methods and cell in shown: continue
-            shown += [cell] if thing in methods else []
+            if "." in thing.name and cell["id"] in own: continue  # a class's example is not shown again below it
             thing.example = notebooks.split_directives(cell.source)[1], notebooks.shown_text(cell.outputs)
         return notebooks.heading(notebook)[0]
 

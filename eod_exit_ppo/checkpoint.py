@@ -92,13 +92,8 @@ def objective_to_use(record: dict, given) -> Term:
             f"the agent was trained on a function of one's own, {text!r}, which a checkpoint "
             "cannot hold: give it, FactorizedPPOEOD.load(path, objective=...)")
     given = as_objective(given)
-    if record["shipped"]: same = given == parse_objective(text)
-    elif record["probe"] is None:
-        _warn_unsure("this objective is the one", text, "it")
-        same = True
-    else:
-        now = _worth_probe(given)
-        same = now is not None and torch.allclose(now, record["probe"], rtol=1e-4, atol=1e-7)
+    same = given == parse_objective(text) if record["shipped"] else _agrees(
+        record["probe"], _worth_probe(given), "this objective is the one", text)
     if not same: raise ValueError(
         f"the objective given, {given!r}, is not the one the agent was trained on, {text!r}")
     return given
@@ -156,18 +151,21 @@ def start_to_use(record: dict | None, given):
         f"the agent started from a rule of one's own, {record['name']}, which a checkpoint cannot "
         "hold: give it, FactorizedPPOEOD.load(path, start=...)")
     was = record["probe"] if record["rule"] is None else _start_probe(rule_from(record["rule"]))
-    now = _start_probe(given)
-    if was is None: _warn_unsure("this rule is the one", record["name"], "it")
-    elif now is None or not torch.allclose(was, now, rtol=1e-4, atol=1e-7):
+    if not _agrees(was, _start_probe(given), "this rule is the one", record["name"]):
         raise ValueError(f"the rule given, {type(given).__name__}, is not the one that the agent "
                          f"started from, {record['name']}")
     return given
 
 # %% ../nbs/27_checkpoint.ipynb #e-unsure
+def _agrees(was, now, what, name) -> bool:
+    "Whether two probes are the same; where nothing could be kept, True, and a warning."
+    if was is None: _warn_unsure(what, name, "it")
+    return was is None or now is not None and torch.allclose(was, now, rtol=1e-4, atol=1e-7)
+
 def _warn_unsure(what, name, they):
     warnings.warn(f"whether {what} that the agent was trained with, {name!r}, can't be checked: "
                   f"{they} could not be tried on a made-up panel when it was saved",
-                  UserWarning, stacklevel=5)
+                  UserWarning, stacklevel=6)
 
 # %% ../nbs/27_checkpoint.ipynb #e-features-of
 def features_to_use(record: dict, given) -> FeatureSet:

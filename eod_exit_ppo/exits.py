@@ -51,7 +51,7 @@ def aligned_steps(panel, table):
     for what, have, want in (("date", rows, panel.dates), ("ticker", columns, panel.tickers)):
         if not have.is_unique:
             raise ValueError(f"exit_steps has the {what} {have[have.duplicated()][0]} twice")
-        lost = pd.Index(want).difference(have)
+        lost = want[~pd.Index(want).isin(have)]
         if len(lost): raise ValueError(
             f"exit_steps is a table that lacks {len(lost)} {what}s of the panel, the first "
             f"{lost[0]}: give one row per date and one column per ticker")
